@@ -1,0 +1,3 @@
+"""Medical image registration: fast on a CPU, accurate, and honest about failure."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,77 @@
+"""What a method is: a way to find the transform of a pair."""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+from coincide.optimise.progress import Progress, silent
+from coincide.pair import Pair
+from coincide.transforms.base import Transform
+
+
+class Status(enum.Enum):
+    """How a method ended; the value is the sentence a person reads."""
+
+    SUCCEEDED = "The method ran to its end."
+    NO_OVERLAP = "The images stopped overlapping; give an initial transform, or check the headers."
+    DIVERGED = "The similarity never improved on the start; check that both images show the same anatomy."
+    NO_INFORMATION = "The images hold too little structure to register inside their masks."
+
+
+@dataclass(frozen=True)
+class Step:
+    """One recorded iteration: where it was, the similarity's value there (lower is better), seconds since the start."""
+
+    stage: str
+    level: int
+    iteration: int
+    value: float
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """What a method found.
+
+    Args:
+        transform: fixed-world mm → moving-world mm.
+        inverse: moving-world mm → fixed-world mm, where the method has it; else it is computed from `transform`.
+        status: how the method ended.
+        trace: the recorded iterations.
+        decisions: what was decided and why, a sentence each.
+        evidence: numbers that help to judge the result (the margin by which the winning start won, …).
+        seconds: wall-clock time by stage.
+    """
+
+    transform: Transform
+    inverse: Transform | None = None
+    status: Status = Status.SUCCEEDED
+    trace: tuple[Step, ...] = ()
+    decisions: tuple[str, ...] = ()
+    evidence: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a run is given beside the pair: where to report to, where the randomness comes from, where to compute."""
+
+    progress: Progress = silent
+    seed: int = 0
+    device: str = "cpu"
+
+
+class AbstractMethod(ABC):
+    """A way to find the transform of a pair. A frozen dataclass of its options; final, and without state."""
+
+    @abstractmethod
+    def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
+        """Find the transform that carries the fixed world (mm) onto the moving world (mm).
+
+        Never touches a file and never prints. A failure that is no bug comes back as a `Status`.
+
+        Raises:
+            InputError: the pair cannot be registered by this method, whatever the options.
+        """

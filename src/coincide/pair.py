@@ -1,0 +1,63 @@
+"""The two images a method is given, with whatever aids came along."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coincide.errors import DimensionError, LabelError, PointsError
+from coincide.image import Image
+from coincide.points import Points
+from coincide.transforms.base import Transform
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A fixed and a moving image of the same anatomy.
+
+    Args:
+        fixed: the image that stays; its mask, where there is one, says which voxels are compared.
+        moving: the image that is warped onto the fixed one; its mask likewise.
+        fixed_labels: label map on any grid of the fixed world.
+        moving_labels: label map on any grid of the moving world.
+        fixed_points: landmarks in fixed-world mm.
+        moving_points: the same landmarks, in the same order, in moving-world mm.
+        initial: where to start, fixed-world mm to moving-world mm.
+
+    Raises:
+        DimensionError: 2-D and 3-D are mixed.
+        LabelError: a label map that is not of kind `"label"`.
+        PointsError: the two sets of landmarks differ in number.
+    """
+
+    fixed: Image
+    moving: Image
+    fixed_labels: Image | None = None
+    moving_labels: Image | None = None
+    fixed_points: Points | None = None
+    moving_points: Points | None = None
+    initial: Transform | None = None
+
+    def __post_init__(self) -> None:
+        if self.fixed.dim != self.moving.dim:
+            raise DimensionError(
+                f"{self.fixed.name} is {self.fixed.dim}-D and {self.moving.name} is {self.moving.dim}-D; "
+                "both must have the same number of dimensions. Take the matching slice of the volume first."
+            )
+        for role in ("fixed_labels", "moving_labels", "fixed_points", "moving_points", "initial"):
+            aid = getattr(self, role)
+            if aid is not None and aid.dim != self.dim:
+                raise DimensionError(f"{role} is {aid.dim}-D, but the images are {self.dim}-D.")
+        for role in ("fixed_labels", "moving_labels"):
+            aid = getattr(self, role)
+            if aid is not None and aid.kind != "label":
+                raise LabelError(f"{role} ({aid.name}) is of kind {aid.kind!r}; expected 'label'.")
+        if self.fixed_points and self.moving_points and len(self.fixed_points) != len(self.moving_points):
+            raise PointsError(
+                f"{len(self.fixed_points)} fixed and {len(self.moving_points)} moving landmarks; "
+                "they must correspond one to one, in the same order."
+            )
+
+    @property
+    def dim(self) -> int:
+        """Number of spatial dimensions, 2 or 3."""
+        return self.fixed.dim

@@ -1,0 +1,51 @@
+"""Named landmarks in world millimetres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from coincide.errors import PointsError
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Named landmarks.
+
+    Args:
+        world: `(number, dim)` positions in world mm (RAS+ in 3-D).
+        names: one name each; `1`, `2`, … where left out.
+
+    Raises:
+        PointsError: not 2-D or 3-D positions, not finite, or names that do not fit.
+    """
+
+    world: np.ndarray
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        world = np.array(self.world, dtype=np.float64)
+        if world.ndim != 2 or world.shape[1] not in (2, 3):
+            raise PointsError(f"points are (number, 2) or (number, 3) positions in mm, found shape {world.shape}.")
+        if not np.isfinite(world).all():
+            bad = int((~np.isfinite(world).all(axis=1)).sum())
+            raise PointsError(f"{bad} of {len(world)} points have a NaN or infinite coordinate.")
+        names = tuple(str(n) for n in self.names) or tuple(str(i + 1) for i in range(len(world)))
+        if len(names) != len(world):
+            raise PointsError(f"{len(world)} points, but {len(names)} names.")
+        world.setflags(write=False)
+        object.__setattr__(self, "world", world)
+        object.__setattr__(self, "names", names)
+
+    @property
+    def dim(self) -> int:
+        """Number of spatial dimensions, 2 or 3."""
+        return int(self.world.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.world)
+
+    def mapped(self, transform) -> Points:
+        """The points carried through `transform` (fixed world mm → moving world mm, or its inverse)."""
+        return Points(transform(self.world), self.names)
