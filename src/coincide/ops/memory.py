@@ -15,8 +15,8 @@ _UNLIMITED = 1 << 60
 def available(root: Path = Path("/")) -> int | None:
     """Bytes this process may still take before the system kills it, or None where that cannot be known.
 
-    The least of: the memory the kernel calls available, what every enclosing cgroup (v1 or v2) leaves, and what
-    `ulimit -v` leaves.
+    The least of: the memory the kernel calls available, what every enclosing cgroup (v1 or v2) leaves, and
+    what `ulimit -v` leaves.
 
     Args:
         root: where `/proc` and `/sys` are looked up.

@@ -1,0 +1,150 @@
+"""Values of an image between its voxels."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coincide.ops import _sample_kernels as kernels
+from coincide.ops._parallel import run
+
+Mode = Literal["linear", "nearest", "cubic", "label"]
+Outside = Literal["zero", "edge"]
+
+
+def sample(image: Tensor, index: Tensor, mode: Mode = "linear", outside: Outside = "zero") -> Tensor:
+    """Values of `image` at fractional voxel positions.
+
+    Args:
+        image: `(channel, *shape)`, 2-D or 3-D.
+        index: `(dim, *out)` positions in voxels (centres at integers), float32 or float64.
+        mode: `"linear"`; `"nearest"`; `"cubic"`, an interpolating B-spline of order 3; or `"label"`, the label that
+            has the largest share of the linear weights (smooth outlines, and never a label that is not there).
+        outside: beyond half a voxel past the outermost centres, `"zero"` or the value at the `"edge"`; within that
+            half voxel always the edge's.
+
+    Returns:
+        `(channel, *out)` in the image's type (float32 at least for linear and cubic).
+    """
+    dim = image.ndim - 1
+    if index.shape[0] != dim:
+        raise ValueError(f"index of shape {tuple(index.shape)} does not fit a {dim}-D image.")
+    if mode == "cubic":
+        image = bspline_coefficients(image)
+    if mode in ("nearest", "label"):
+        return _sample_discrete(image, index, mode, outside)
+    if kernels.fits(image):
+        return _sample_float(image, index, mode, outside)
+    return sample_reference(image, index, mode, outside)
+
+
+def _sample_float(image: Tensor, index: Tensor, mode: Mode, outside: Outside) -> Tensor:
+    out_shape = index.shape[1:]
+    out = torch.empty((image.shape[0], index[0].numel()), dtype=torch.float32)
+    flat = index.reshape(index.shape[0], -1).to(torch.float64).numpy()
+    name = f"{mode}_{image.ndim - 1}d"
+    kernels.run_flat(kernels.POINTWISE[name], image.numpy(), flat, outside == "zero", out.numpy())
+    return out.reshape(image.shape[0], *out_shape)
+
+
+def _sample_discrete(image: Tensor, index: Tensor, mode: Mode, outside: Outside) -> Tensor:
+    values, compact = np.unique(image.numpy(), return_inverse=True) if mode == "label" else (None, None)
+    if values is None:
+        return _nearest(image, index, outside)
+    compact = np.ascontiguousarray(compact.reshape(image.shape), dtype=np.int32)
+    if 0 not in values:
+        # "zero" outside must not name a label that is in the image
+        values = np.concatenate([np.zeros(1, values.dtype), values])
+        compact += 1
+    zero = int(np.flatnonzero(values == 0)[0])
+    out = np.empty((image.shape[0], index[0].numel()), dtype=np.int32)
+    flat = index.reshape(index.shape[0], -1).to(torch.float64).numpy()
+    name = f"label_{image.ndim - 1}d"
+    kernels.run_flat(kernels.POINTWISE[name], compact, flat, zero if outside == "zero" else -1, out)
+    return torch.from_numpy(values[out].reshape(image.shape[0], *index.shape[1:]))
+
+
+def _nearest(image: Tensor, index: Tensor, outside: Outside) -> Tensor:
+    array, shape = image.numpy(), image.shape[1:]
+    # floor(x + ½) and not rint: halves go the same way at every voxel
+    nearest = [torch.floor(x.to(torch.float64) + 0.5).numpy().astype(np.int64) for x in index]
+    inside = np.logical_and.reduce([(x >= 0) & (x < n) for x, n in zip(nearest, shape)])
+    out = array[(slice(None), *(np.clip(x, 0, n - 1) for x, n in zip(nearest, shape)))]
+    if outside == "zero":
+        out[:, ~inside] = 0
+    return torch.from_numpy(np.ascontiguousarray(out))
+
+
+def sample_reference(image: Tensor, index: Tensor, mode: Mode = "linear", outside: Outside = "zero") -> Tensor:
+    """`sample` in plain torch: any device, any floating type, differentiable; `image` holds coefficients if cubic."""
+    shape = image.shape[1:]
+    index = index.to(image.dtype)
+    inside = torch.ones_like(index[0], dtype=torch.bool)
+    weights, positions = [], []
+    for x, n in zip(index, shape):
+        inside = inside & (x >= -0.5) & (x <= n - 0.5)
+        x = x.clamp(0, n - 1)
+        base = x.detach().floor().clamp(0, max(n - 2, 0))
+        t = x - base
+        offsets = (0, 1) if mode == "linear" else (-1, 0, 1, 2)
+        weights.append([1 - t, t] if mode == "linear" else _cubic_weights(t))
+        positions.append([_mirror(base.long() + o, n) for o in offsets])
+    out = 0
+    for corner in itertools.product(range(len(weights[0])), repeat=len(shape)):
+        weight = torch.stack([weights[d][c] for d, c in enumerate(corner)]).prod(0)
+        out = out + weight * image[(slice(None), *(positions[d][c] for d, c in enumerate(corner)))]
+    return torch.where(inside, out, torch.zeros_like(out)) if outside == "zero" else out
+
+
+def _cubic_weights(t: Tensor) -> list[Tensor]:
+    return [
+        (1 - t) ** 3 / 6,
+        (4 - 6 * t**2 + 3 * t**3) / 6,
+        (1 + 3 * t + 3 * t**2 - 3 * t**3) / 6,
+        t**3 / 6,
+    ]
+
+
+def _mirror(i: Tensor, n: int) -> Tensor:
+    if n == 1:
+        return torch.zeros_like(i)
+    i = i.abs() % (2 * n - 2)
+    return torch.where(i >= n, 2 * n - 2 - i, i)
+
+
+def bspline_coefficients(image: Tensor) -> Tensor:
+    """Cubic B-spline coefficients `(channel, *shape)` that interpolate `image`, mirrored at its borders."""
+    from scipy.ndimage import spline_filter
+
+    precise = image.detach().cpu().to(torch.float64).numpy()
+    coefficients = np.stack([spline_filter(channel, order=3, mode="mirror") for channel in precise])
+    kind = image.dtype if image.is_floating_point() else torch.float32
+    return torch.from_numpy(coefficients).to(image.device, kind)
+
+
+def sample_affine(image: Tensor, matrix: np.ndarray, shape: tuple[int, ...], outside: Outside = "edge") -> Tensor:
+    """Linear interpolation of `image` on a lattice of `shape` whose voxel `i` stands at `matrix·(i, 1)`.
+
+    Args:
+        image: `(channel, *shape)`.
+        matrix: `(dim, dim + 1)` or homogeneous, from output index to image index.
+        shape: of the output.
+        outside: as in `sample`.
+
+    Returns:
+        `(channel, *shape)`.
+    """
+    matrix = np.ascontiguousarray(np.asarray(matrix, dtype=np.float64)[: len(shape)])
+    if kernels.fits(image):
+        out = torch.empty((image.shape[0], *shape), dtype=torch.float32)
+        run(kernels.AFFINE[len(shape)], shape[0], image.numpy(), matrix, outside == "zero", out.numpy())
+        return out
+    axes = [torch.arange(n, dtype=torch.float64, device=image.device) for n in shape]
+    lattice = torch.stack(torch.meshgrid(*axes, indexing="ij"))
+    m = torch.as_tensor(matrix, device=image.device)
+    index = torch.einsum("ij,j...->i...", m[:, :-1], lattice) + m[:, -1].reshape(-1, *[1] * len(shape))
+    return sample_reference(image, index, "linear", outside)

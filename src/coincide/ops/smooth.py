@@ -1,0 +1,161 @@
+"""Separable smoothing: Gaussian and box filters."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coincide.ops._parallel import kernel, run
+from coincide.ops._sample_kernels import fits
+
+
+def gaussian_weights(sigma: float, truncate: float = 3.0) -> np.ndarray:
+    """Weights of a sampled Gaussian of `sigma` voxels, summing to one, float32; `[1]` where sigma is next to zero."""
+    if sigma < 0.05:
+        return np.ones(1, np.float32)
+    radius = max(1, math.ceil(truncate * sigma))
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    return (weights / weights.sum()).astype(np.float32)
+
+
+def gaussian(image: Tensor, sigma, truncate: float = 3.0, edge: bool = True) -> Tensor:
+    """Gaussian filter of `image` `(channel, *shape)`.
+
+    Args:
+        image: what to smooth.
+        sigma: in voxels, a number or one per axis.
+        truncate: where the kernel is cut, in sigmas.
+        edge: whether the border value goes on outside (else zeros do, and values near the border fall).
+    """
+    sigmas = np.broadcast_to(np.asarray(sigma, dtype=np.float64), (image.ndim - 1,))
+    return fir(image, [gaussian_weights(float(s), truncate) for s in sigmas], edge)
+
+
+def box(image: Tensor, radius: int) -> Tensor:
+    """Sum of `image` `(channel, *shape)` over windows of `2·radius + 1` voxels an axis, zeros outside.
+
+    It is its own adjoint.
+    """
+    ones = np.ones(2 * radius + 1, np.float32)
+    return fir(image, [ones] * (image.ndim - 1), edge=False)
+
+
+def fir(image: Tensor, weights: list[np.ndarray], edge: bool) -> Tensor:
+    """Correlation of `image` `(channel, *shape)` with an odd-sized kernel per axis."""
+    if not fits(image):
+        return fir_reference(image, weights, edge)
+    out = torch.empty_like(image)
+    compiled = _FIR[image.ndim - 1]
+    run(compiled, image.shape[0] * image.shape[1], image.numpy(), *weights, edge, out.numpy())
+    return out
+
+
+def fir_reference(image: Tensor, weights: list[np.ndarray], edge: bool) -> Tensor:
+    """`fir` in plain torch: any device, any floating type, differentiable."""
+    for axis, w in enumerate(weights, start=1):
+        radius, n = len(w) // 2, image.shape[axis]
+        total = torch.zeros_like(image)
+        for offset, weight in zip(range(-radius, radius + 1), w.tolist()):
+            position = torch.arange(n, device=image.device) + offset
+            shifted = image.index_select(axis, position.clamp(0, n - 1))
+            if not edge:
+                keep = ((position >= 0) & (position < n)).to(image.dtype)
+                shifted = shifted * keep.reshape([-1 if a == axis else 1 for a in range(image.ndim)])
+            total = total + weight * shifted
+        image = total
+    return image
+
+
+@kernel
+def fir_rows(source, w, edge, target):
+    """Filter a plane `(j, k)` along j."""
+    nj, nk = source.shape
+    r = len(w) // 2
+    for j in range(nj):
+        row = target[j]
+        row[:] = 0
+        for t in range(-r, r + 1):
+            jj = j + t
+            if not edge and (jj < 0 or jj >= nj):
+                continue
+            from_row = source[min(max(jj, 0), nj - 1)]
+            weight = w[t + r]
+            for k in range(nk):
+                row[k] += weight * from_row[k]
+
+
+@kernel
+def fir_columns(source, w, edge, padded, target):
+    """Filter a plane `(j, k)` along k; `padded` is a scratch row of at least nk + len(w) - 1."""
+    nj, nk = source.shape
+    r = len(w) // 2
+    for j in range(nj):
+        first = source[j, 0] if edge else np.float32(0)
+        last = source[j, nk - 1] if edge else np.float32(0)
+        for t in range(r):
+            padded[t] = first
+            padded[r + nk + t] = last
+        for k in range(nk):
+            padded[r + k] = source[j, k]
+        row = target[j]
+        row[:] = 0
+        for t in range(2 * r + 1):
+            weight = w[t]
+            for k in range(nk):
+                row[k] += weight * padded[k + t]
+
+
+@kernel
+def fir_planes(image, i, w, edge, plane):
+    """Plane `i` of a volume filtered along its first axis."""
+    ni, nj, nk = image.shape
+    r = len(w) // 2
+    plane[:] = 0
+    for t in range(-r, r + 1):
+        ii = i + t
+        if not edge and (ii < 0 or ii >= ni):
+            continue
+        other = image[min(max(ii, 0), ni - 1)]
+        weight = w[t + r]
+        for j in range(nj):
+            to_row, from_row = plane[j], other[j]
+            for k in range(nk):
+                to_row[k] += weight * from_row[k]
+
+
+@kernel
+def _fir_3d(low, high, image, wi, wj, wk, edge, out):
+    _, ni, nj, nk = image.shape
+    a, b = np.empty((nj, nk), np.float32), np.empty((nj, nk), np.float32)
+    padded = np.empty(nk + len(wk), np.float32)
+    for p in range(low, high):
+        c, i = p // ni, p % ni
+        fir_planes(image[c], i, wi, edge, a)
+        fir_rows(a, wj, edge, b)
+        fir_columns(b, wk, edge, padded, out[c, i])
+
+
+@kernel
+def _fir_2d(low, high, image, wi, wj, edge, out):
+    _, ni, nj = image.shape
+    a = np.empty((1, nj), np.float32)
+    padded = np.empty(nj + len(wj), np.float32)
+    r = len(wi) // 2
+    for p in range(low, high):
+        c, i = p // ni, p % ni
+        a[:] = 0
+        for t in range(-r, r + 1):
+            ii = i + t
+            if not edge and (ii < 0 or ii >= ni):
+                continue
+            from_row = image[c, min(max(ii, 0), ni - 1)]
+            weight = wi[t + r]
+            for j in range(nj):
+                a[0, j] += weight * from_row[j]
+        fir_columns(a, wj, edge, padded, out[c, i : i + 1])
+
+
+_FIR = {2: _fir_2d, 3: _fir_3d}
