@@ -48,9 +48,17 @@ def fir(image: Tensor, weights: list[np.ndarray], edge: bool) -> Tensor:
     if not fits(image):
         return fir_reference(image, weights, edge)
     out = torch.empty_like(image)
-    compiled = _FIR[image.ndim - 1]
-    run(compiled, image.shape[0] * image.shape[1], image.numpy(), *weights, edge, out.numpy())
+    if image.ndim == 3:
+        # a picture is a volume whose middle axis has length one
+        weights = [weights[0], np.ones(1, np.float32), weights[1]]
+    run(_fir_3d, image.shape[0] * image.shape[1], as_volume(image), *weights, edge, as_volume(out))
     return out
+
+
+def as_volume(image: Tensor) -> np.ndarray:
+    """`(channel, *shape)` as an array `(channel, i, j, k)` that shares memory, with `j = 1` for pictures."""
+    array = image.numpy()
+    return array if array.ndim == 4 else array[:, :, None, :]
 
 
 def fir_reference(image: Tensor, weights: list[np.ndarray], edge: bool) -> Tensor:
@@ -136,26 +144,3 @@ def _fir_3d(low, high, image, wi, wj, wk, edge, out):
         fir_planes(image[c], i, wi, edge, a)
         fir_rows(a, wj, edge, b)
         fir_columns(b, wk, edge, padded, out[c, i])
-
-
-@kernel
-def _fir_2d(low, high, image, wi, wj, edge, out):
-    _, ni, nj = image.shape
-    a = np.empty((1, nj), np.float32)
-    padded = np.empty(nj + len(wj), np.float32)
-    r = len(wi) // 2
-    for p in range(low, high):
-        c, i = p // ni, p % ni
-        a[:] = 0
-        for t in range(-r, r + 1):
-            ii = i + t
-            if not edge and (ii < 0 or ii >= ni):
-                continue
-            from_row = image[c, min(max(ii, 0), ni - 1)]
-            weight = wi[t + r]
-            for j in range(nj):
-                a[0, j] += weight * from_row[j]
-        fir_columns(a, wj, edge, padded, out[c, i : i + 1])
-
-
-_FIR = {2: _fir_2d, 3: _fir_3d}
