@@ -1,4 +1,4 @@
-"""From `name:option=value,…` to a frozen dataclass, and from a frozen dataclass to a description of its options."""
+"""From `name:option=value,…` to a frozen dataclass, and from a dataclass to a description of its options."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def build(what: str, spec: str, family: Family, families: Mapping[type, Family] 
 
     Args:
         what: what is being chosen, for messages: `"method"`.
-        spec: `name`, `name:option=value,option=value` or `name(option=value,…)`. A sequence is written with
-            `x` between its numbers (`100x50x10`); an option that is itself an object takes the form with brackets.
+        spec: `name`, `name:option=value,option=value` or `name(option=value,…)`. A sequence is written
+            with `x` between its numbers (`100x50x10`); an option that is an object takes the bracket form.
         family: what can be chosen.
         families: for options whose type is an abstract class, what can be chosen there.
 
@@ -43,7 +43,7 @@ def build(what: str, spec: str, family: Family, families: Mapping[type, Family] 
     for key, text in given.items():
         if key not in fields:
             raise unknown(f"option of {what} {name!r}", key, fields)
-        values[key] = _value(f"{what} {name!r}: option {key}", text, hints[key], families or {})
+        values[key] = _value(f"option {key} of {what} {name!r}", text, hints[key], families or {})
     try:
         return cls(**values)
     except TypeError as error:
@@ -51,7 +51,7 @@ def build(what: str, spec: str, family: Family, families: Mapping[type, Family] 
 
 
 def describe(cls: type) -> dict[str, Any]:
-    """What a dataclass of options is: `summary` and `options`, each with `name`, `type`, `default` and `help`."""
+    """What a dataclass of options is: `summary`, and `options` with `name`, `type`, `default` and `help`."""
     doc = inspect.getdoc(cls) or ""
     helps = _argument_docs(doc)
     hints = typing.get_type_hints(cls)
@@ -108,11 +108,11 @@ def _value(where: str, text: str, hint: Any, families: Mapping[type, Family]) ->
         for choice in arguments:
             if str(choice).lower() == text.lower():
                 return choice
-        raise unknown(f"value of {where}:", text, map(str, arguments))
+        raise unknown(f"value of {where},", text, map(str, arguments))
     if origin in (typing.Union, types.UnionType):
         return _one_of(where, text, arguments, families)
     if origin is tuple:
-        return _sequence(where, text, hint, arguments, families)
+        return _sequence(where, text, hint, families)
     if isinstance(hint, type) and hint in families:
         return build(where, text, families[hint], families)
     return _scalar(where, text, hint)
@@ -146,9 +146,8 @@ def _one_of(where: str, text: str, hints: tuple[Any, ...], families: Mapping[typ
     raise OptionError(f"{where}: expected {type_name(typing.Union[hints])}, found {text!r}. {errors[-1]}")  # noqa: UP007
 
 
-def _sequence(
-    where: str, text: str, hint: Any, hints: tuple[Any, ...], families: Mapping[type, Family]
-) -> tuple:
+def _sequence(where: str, text: str, hint: Any, families: Mapping[type, Family]) -> tuple:
+    hints = typing.get_args(hint)
     parts = re.split(r"[x×]", text)
     if hints[-1] is Ellipsis:
         hints = (hints[0],) * len(parts)
