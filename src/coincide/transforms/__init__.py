@@ -1,1 +1,32 @@
-"""TODO"""
+"""Transforms: maps from fixed-world mm to moving-world mm, and how they compose."""
+
+from coincide.transforms.base import Transform
+from coincide.transforms.bspline import BSpline
+from coincide.transforms.chain import Chain, chain
+from coincide.transforms.displacement import Displacement
+from coincide.transforms.linear import (
+    Affine,
+    about,
+    identity,
+    rigid,
+    rotation_matrix,
+    similarity,
+    translation,
+)
+from coincide.transforms.velocity import Velocity
+
+__all__ = [
+    "Affine",
+    "BSpline",
+    "Chain",
+    "Displacement",
+    "Transform",
+    "Velocity",
+    "about",
+    "chain",
+    "identity",
+    "rigid",
+    "rotation_matrix",
+    "similarity",
+    "translation",
+]

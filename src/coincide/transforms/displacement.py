@@ -72,7 +72,7 @@ def to_world(vectors: torch.Tensor, grid: Grid) -> torch.Tensor:
 
 
 def _turn(vectors: torch.Tensor, matrix: np.ndarray) -> torch.Tensor:
-    m = torch.as_tensor(matrix, dtype=vectors.dtype, device=vectors.device)
+    m = torch.tensor(matrix, dtype=vectors.dtype, device=vectors.device)
     return torch.einsum("ij,j...->i...", m, vectors).contiguous()
 
 
