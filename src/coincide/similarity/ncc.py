@@ -31,12 +31,12 @@ class NCC(Similarity):
     there is no gradient.
 
     1 − ρ is half the squared distance of the two images after each is brought to mean 0 and length 1. The
-    curvature, w / (Σw var W), is the diagonal of its Gauss–Newton matrix without the projection that takes away
-    a change of mean and of contrast; so it bounds that matrix from above.
+    curvature, w / (Σw var W), is the diagonal of its Gauss–Newton matrix without the projection that takes
+    away a change of mean and of contrast; so it bounds that matrix from above.
 
     Args:
-        signed: False gives 1 − ρ² instead: the share of the fixed image's variance that is left after the best
-            linear fit, invariant to a < 0 as well, from 0 to 1. Its curvature is 2|ρ| times the one above.
+        signed: False gives 1 − ρ² instead: the share of the fixed image's variance that is left after the
+            best linear fit, invariant to a < 0 as well, from 0 to 1. Its curvature is 2|ρ| times the one above.
     """
 
     signed: bool = True
