@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ class MSE(Similarity):
     The curvature, 2w / (C Σw), is exact.
     """
 
-    name = "mse"
+    name: ClassVar[str] = "mse"
 
     def features(self, image, *, mask=None):  # noqa: ARG002 - other measures need it
         """The image itself."""

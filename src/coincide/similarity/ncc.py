@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -36,11 +37,11 @@ class NCC(Similarity):
 
     Args:
         signed: False gives 1 − ρ² instead: the share of the fixed image's variance that is left after the
-            best linear fit, invariant to a < 0 as well, from 0 to 1. Its curvature is 2|ρ| times the one above.
+            best linear fit, invariant to a < 0 as well, from 0 to 1. Its curvature is 2|ρ| times the other's.
     """
 
+    name: ClassVar[str] = "ncc"
     signed: bool = True
-    name = "ncc"
 
     def features(self, image, *, mask=None):  # noqa: ARG002 - other measures need it
         """The image itself."""
