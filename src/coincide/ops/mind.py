@@ -1,11 +1,11 @@
 """MIND-SSC: a description of each voxel by how alike the patches around it are to each other.
 
 For every pair of the voxel's face neighbours (`dilation` voxels away) that are not opposite, the squared
-difference of the patches around the two is one channel: 12 in 3-D, 4 in 2-D. It is made relative to the voxel's own
-mean over the channels, so contrast falls out, and turned into a likeness between 0 and 1.
+difference of the patches around the two is one channel: 12 in 3-D, 4 in 2-D. It is made relative to the
+voxel's own mean over the channels, so contrast falls out, and turned into a likeness between 0 and 1.
 
-The difference of the patches at +a and +b is the difference of those at −b and −a, seen from another place: so 6
-fields of differences (2 in 2-D) make all channels.
+The difference of the patches at +a and +b is the difference of those at −b and −a, seen from another
+place: so 6 fields of differences (2 in 2-D) make all channels.
 
 Source: Heinrich et al. 2013, doi:10.1007/978-3-642-40811-3_24.
 """
@@ -28,8 +28,8 @@ _LEAST, _MOST = 1e-3, 1e3
 def mind_ssc(image: Tensor, radius: int = 1, dilation: int = 2) -> Tensor:
     """The MIND-SSC channels `(C, *S)` of an image `(1, *S)`: 12 in 3-D, 4 in 2-D, each in 0 to 1.
 
-    Beyond its edge the image is continued by its edge values. Where it is flat all channels are 1. float32 on the
-    CPU that asks for no gradient is compiled; everything else is plain torch.
+    Beyond its edge the image is continued by its edge values. Where it is flat all channels are 1.
+    float32 on the CPU that asks for no gradient is compiled; everything else is plain torch.
 
     Args:
         image: the values; neighbourhoods are in voxels, so voxels should be nearly cubic.
@@ -68,7 +68,7 @@ def mind_ssc_reference(image: Tensor, radius: int = 1, dilation: int = 2) -> Ten
 
 
 def _pairs(dim: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each channel one of the two neighbours, and the step from it to the other, in units of the dilation."""
+    """For each channel one of the two neighbours and the step from it to the other, in dilations."""
     unit = np.eye(dim, dtype=np.int64)
     pairs = []
     for a, b in itertools.combinations(unit, 2):

@@ -1,7 +1,7 @@
 """Weighted sums over two images, and the maps that are linear in them: what MSE and NCC are made of.
 
 Everything here is pointwise, so images are seen as flat arrays, cut into blocks of fixed size. Partial sums
-are kept for each block and added in the blocks' order: the same result, bit for bit, on any number of threads.
+are kept for each block and added in the blocks' order: one result, bit for bit, on any number of threads.
 """
 
 from __future__ import annotations

@@ -15,10 +15,10 @@ from coincide.similarity.mse import SquaredError
 class MIND(Similarity):
     """Mean squared difference of the two images' MIND-SSC channels: 0 is best, 1 is the worst there can be.
 
-    Invariant to a·W + b with any a ≠ 0, and nearly so where a and b vary slowly over the image, as long as local
-    contrast stays well above 1/1000 of the image's mean (its noise estimate). The channels, 12 in 3-D and 4 in
-    2-D, are worked out before warping, and it is they that are warped; so a rotation should be small by the time
-    this is used.
+    Invariant to a·W + b with any a ≠ 0, and nearly so where a and b vary slowly over the image, as long
+    as the local noise estimate stays within 1/1000 to 1000 times its mean over the image. The channels,
+    12 in 3-D and 4 in 2-D, are worked out before warping, and it is they that are warped; so a rotation
+    should be small by the time this is used.
 
     The curvature, 2w / (C Σw), is exact with respect to the channels.
 
@@ -39,7 +39,8 @@ class MIND(Similarity):
     def __post_init__(self):
         if self.radius < 0 or self.dilation < 1:
             raise OptionError(
-                f"MIND: radius must be at least 0 and dilation at least 1, found {self.radius} and {self.dilation}."
+                "MIND: radius must be at least 0 and dilation at least 1, "
+                f"found {self.radius} and {self.dilation}."
             )
 
     def features(self, image, *, mask=None):  # noqa: ARG002 - other measures need it

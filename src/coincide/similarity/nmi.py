@@ -39,9 +39,10 @@ class NMI(Similarity):
     over its neighbours, so even equal images stay above −2.
 
     The curvature sees W as scattered around its mean given F with variance v(F). A Gaussian of that variance
-    has the Fisher information 1 / v(F), and w / (Σw v(F)) is what H(F, W) has to second order while v is held;
-    NMI adds the factor |NMI| / H(F, W). What H(W) would take away is left out, so that it is never negative.
-    On synthetic tissues, shifted by 0.5 to 3 voxels, a Gauss–Newton step with it goes 0.3 to 0.9 of the way.
+    has the Fisher information 1 / v(F), and w / (Σw v(F)) is what H(F, W) has to second order while v
+    is held; NMI adds the factor |NMI| / H(F, W). What H(W) would take away is left out, so that it is
+    never negative. On synthetic tissues, shifted by 0.5 to 3 voxels, a Gauss–Newton step with it goes
+    0.3 to 0.9 of the way.
 
     Args:
         bins: bins along each axis, 8 to 256. One at either end is kept free for the window.
