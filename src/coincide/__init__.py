@@ -1,3 +1,90 @@
 """Medical image registration: fast on a CPU, accurate, and honest about failure."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from coincide.api import register
+    from coincide.errors import CoincideError
+    from coincide.grid import Grid
+    from coincide.image import Image
+    from coincide.io import (
+        read_image,
+        read_points,
+        read_transform,
+        write_image,
+        write_points,
+        write_transform,
+    )
+    from coincide.pair import Pair
+    from coincide.points import Points
+    from coincide.registration import Registration, Verdict
+    from coincide.report import write_report
+    from coincide.results import write_results
+    from coincide.transforms.base import Transform
+    from coincide.transforms.displacement import Displacement
+    from coincide.transforms.linear import Affine
+    from coincide.transforms.resample import resample
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Affine",
+    "CoincideError",
+    "Displacement",
+    "Grid",
+    "Image",
+    "Pair",
+    "Points",
+    "Registration",
+    "Transform",
+    "Verdict",
+    "read_image",
+    "read_points",
+    "read_transform",
+    "register",
+    "resample",
+    "write_image",
+    "write_points",
+    "write_report",
+    "write_results",
+    "write_transform",
+]
+
+_HOME = {
+    "Affine": "coincide.transforms.linear",
+    "CoincideError": "coincide.errors",
+    "Displacement": "coincide.transforms.displacement",
+    "Grid": "coincide.grid",
+    "Image": "coincide.image",
+    "Pair": "coincide.pair",
+    "Points": "coincide.points",
+    "Registration": "coincide.registration",
+    "Transform": "coincide.transforms.base",
+    "Verdict": "coincide.registration",
+    "read_image": "coincide.io",
+    "read_points": "coincide.io",
+    "read_transform": "coincide.io",
+    "register": "coincide.api",
+    "resample": "coincide.transforms.resample",
+    "write_image": "coincide.io",
+    "write_points": "coincide.io",
+    "write_report": "coincide.report",
+    "write_results": "coincide.results",
+    "write_transform": "coincide.io",
+}
+
+
+def __getattr__(name: str) -> object:
+    # Looked up when first used, so that `coincide --help` need not wait for torch.
+    if name not in _HOME:
+        raise AttributeError(f"module 'coincide' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

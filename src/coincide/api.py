@@ -1,0 +1,175 @@
+"""`coincide.register`: opens paths and foreign images, then calls the one that never touches a file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from coincide.checksum import describe_file
+from coincide.errors import LabelError, MaskError
+from coincide.image import Image, Kind
+from coincide.io import as_image, read_image, read_points, read_transform
+from coincide.methods import AbstractMethod, parse
+from coincide.optimise.progress import Event, Progress, silent
+from coincide.pair import Pair
+from coincide.points import Points
+from coincide.registration import Registration
+from coincide.registration import register as register_pair
+from coincide.transforms.base import Transform
+
+Source = Any
+"""A path, a nibabel image, a SimpleITK image, or an `Image`."""
+
+
+def register(
+    fixed: Source,
+    moving: Source,
+    method: AbstractMethod | str = "auto",
+    *,
+    transform: str = "deformable",
+    preset: str = "default",
+    similarity: Any = None,
+    fixed_mask: Source | None = None,
+    moving_mask: Source | None = None,
+    fixed_labels: Source | None = None,
+    moving_labels: Source | None = None,
+    fixed_points: Any = None,
+    moving_points: Any = None,
+    use_landmarks: bool = False,
+    init: Transform | str | os.PathLike | None = None,
+    time_index: int | None = None,
+    threads: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    throw: bool = False,
+) -> Registration:
+    """Find the transform that carries the fixed world (mm) onto the moving world (mm).
+
+    Args:
+        fixed: the image that stays: a path, a nibabel image, a SimpleITK image, or an `Image`.
+        moving: the image that is warped onto the fixed one; likewise.
+        method: a method, or its SPEC: `name` or `name:option=value,…`; `coincide methods` lists them.
+        transform: how far to go: `"rigid"`, `"similarity"`, `"affine"` or `"deformable"`.
+        preset: time against accuracy: `"fast"`, `"default"` or `"accurate"`.
+        similarity: what to compare by; decided from the images where left out.
+        fixed_mask: voxels of the fixed image that count (not zero), on its grid.
+        moving_mask: voxels of the moving image that count (not zero), on its grid.
+        fixed_labels: label map of the fixed image; scores the result.
+        moving_labels: label map of the moving image; is carried onto the fixed grid.
+        fixed_points: landmarks in fixed-world mm: a CSV `name,x,y[,z]`, `Points`, or an array
+            `(number, dim)`.
+        moving_points: the same landmarks in moving-world mm, in the same order.
+        use_landmarks: let labels and landmarks steer, not only score.
+        init: where to start, fixed-world mm to moving-world mm: a `Transform` or a file.
+        time_index: which volume of a 4-D image, from 0; never chosen silently.
+        threads: how many; every core where left out. The result is the same for any number.
+        seed: of the randomness.
+        device: where to compute: `"cpu"`, `"cuda"`, …
+        progress: called with an `Event` often; raise from it to stop the work.
+        throw: raise when the result is judged failed, instead of returning it with its verdict.
+
+    Raises:
+        InputError: something handed in cannot be used; nothing was computed.
+        ResourceError: memory would not suffice.
+        RegistrationFailedError: judged failed, with `throw`.
+    """
+    report = progress or silent
+    chosen = parse(method) if isinstance(method, str) else method
+    report(Event("reading"))
+    pair = Pair(
+        fixed=open_image(fixed, fixed_mask, time_index=time_index),
+        moving=open_image(moving, moving_mask, time_index=time_index),
+        fixed_labels=_maybe(open_image, fixed_labels, kind="label"),
+        moving_labels=_maybe(open_image, moving_labels, kind="label"),
+        fixed_points=_maybe(open_points, fixed_points),
+        moving_points=_maybe(open_points, moving_points),
+        initial=_maybe(open_transform, init),
+    )
+    result = register_pair(
+        pair,
+        chosen,
+        transform=transform,
+        preset=preset,
+        similarity=similarity,
+        use_landmarks=use_landmarks,
+        progress=report,
+        seed=seed,
+        threads=threads,
+        device=device,
+        throw=throw,
+    )
+    files = {
+        "fixed": fixed,
+        "moving": moving,
+        "fixed_mask": fixed_mask,
+        "moving_mask": moving_mask,
+        "fixed_labels": fixed_labels,
+        "moving_labels": moving_labels,
+        "fixed_points": fixed_points,
+        "moving_points": moving_points,
+        "init": init,
+    }
+    read = {role: describe_file(source) for role, source in files.items() if is_path(source)}
+    return replace(result, provenance={**result.provenance, "files_read": read})
+
+
+def open_image(
+    source: Source, mask: Source | None = None, *, kind: Kind = "intensity", time_index: int | None = None
+) -> Image:
+    """An `Image` from a path, a nibabel or SimpleITK image, or an `Image`, with `mask` on it.
+
+    Args:
+        source: what to open.
+        mask: likewise; voxels that are not zero count.
+        kind: `"intensity"` or `"label"`.
+        time_index: which volume of a 4-D image, from 0.
+
+    Raises:
+        InputError: it cannot be read, or used as what it is meant for.
+        MaskError: the mask is not one, empty, or lies on another grid than the image.
+    """
+    if is_path(source):
+        image = read_image(source, kind=kind, time_index=time_index)
+    else:
+        image = as_image(source, kind=kind, time_index=time_index)
+    return image if mask is None else _masked(image, mask)
+
+
+def open_points(source: Any) -> Points:
+    """`Points` from a CSV `name,x,y[,z]`, from `Points`, or from an array `(number, dim)`, world mm."""
+    if is_path(source):
+        return read_points(source)
+    return source if isinstance(source, Points) else Points(source)
+
+
+def open_transform(source: Transform | str | os.PathLike) -> Transform:
+    """A `Transform` from a file, or as it is."""
+    return source if isinstance(source, Transform) else read_transform(source)
+
+
+def is_path(source: Any) -> bool:
+    """Whether `source` names a file rather than being what a file holds."""
+    return isinstance(source, str | os.PathLike)
+
+
+def _maybe(opener, source, **options):
+    return None if source is None else opener(source, **options)
+
+
+def _masked(image: Image, source: Source) -> Image:
+    try:
+        mask = open_image(source, kind="label")
+    except LabelError as error:
+        raise MaskError(f"{error} A mask holds 0 outside and another integer inside.") from error
+    if not mask.grid.matches(image.grid):
+        raise MaskError(
+            f"{mask.name}: lies on another grid than {image.name}: {mask.grid} against {image.grid}. "
+            "Resample the mask onto the image ('coincide apply' with --interp nearest)."
+        )
+    # Through NumPy, as torch has few operations for unsigned integers.
+    inside = torch.from_numpy(mask.numpy()[0] != 0)
+    return image.with_mask(inside if image.mask is None else inside & image.mask)

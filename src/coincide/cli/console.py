@@ -1,0 +1,40 @@
+"""Where the command line writes: results to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import warnings
+
+from rich.console import Console
+from rich.text import Text
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def error(message: str) -> None:
+    """Print what went wrong, as one red line."""
+    err.print(Text(f"error: {' '.join(message.split())}", style="red"), soft_wrap=True)
+
+
+def note(message: str) -> None:
+    """Print something worth knowing that is no result."""
+    err.print(Text(message, style="dim"), soft_wrap=True)
+
+
+def warn(message: str) -> None:
+    """Print something worth a second look."""
+    err.print(Text(f"warning: {' '.join(message.split())}", style="yellow"), soft_wrap=True)
+
+
+def show_python_warnings() -> None:
+    """Let warnings of the library appear as lines for people, without the source line they come from."""
+
+    def show(message, category, filename, lineno, file=None, line=None) -> None:  # noqa: ARG001 - Python's
+        from coincide.io.notes import InputNote
+
+        if issubclass(category, InputNote):
+            note(str(message))
+        elif issubclass(category, UserWarning):
+            warn(str(message))
+
+    warnings.showwarning = show

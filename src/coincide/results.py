@@ -1,0 +1,164 @@
+"""The results of a registration as a folder of files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from coincide.checksum import file_sha256
+from coincide.errors import OutputError
+from coincide.registration import Registration
+
+RECORD, REPORT = "registration.json", "report.html"
+NAMES = ("transform.h5", "inverse.h5", "warped.nii.gz", "labels.nii.gz", REPORT, RECORD)
+
+
+def check_folder(folder: str | os.PathLike, inputs: Iterable[str | os.PathLike] = ()) -> None:
+    """Make sure, before any work, that results could be written to `folder`. Nothing is made.
+
+    Raises:
+        OutputError: it is a file, may not be written to, or a result would overwrite one of the `inputs`.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file; expected a folder for the results. Name another --out.")
+    parent = next(p for p in [folder, *folder.absolute().parents] if p.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{folder}: {parent} cannot be written to. Name another --out.")
+    ours = {(folder / name).resolve() for name in NAMES}
+    for path in inputs:
+        if Path(path).resolve() in ours:
+            raise OutputError(f"{path}: the results would overwrite this input. Name another --out.")
+
+
+def write_results(
+    registration: Registration, folder: str | os.PathLike, argv: Sequence[str] = (), report: bool = True
+) -> list[str]:
+    """Write a registration to `folder`, which is made where it is missing.
+
+    Each file appears whole or not at all. Transform and inverse come first, as the work lies in them, and
+    take away what an earlier run left; then the rest with `registration.json`, which names the checksums of
+    the others: where it is, the set is complete. The report comes last.
+
+    Args:
+        registration: what to write.
+        folder: where to.
+        argv: the command line, for the record.
+        report: whether to write `report.html` too.
+
+    Returns:
+        The names of the files, in the order they were written.
+
+    Raises:
+        OutputError: a file cannot be written. Those before it stay.
+    """
+    check_folder(folder)
+    folder = Path(folder)
+    files = _write_transforms(registration, folder)
+    with _keeping(folder, "transform.h5, inverse.h5"):
+        files |= _write_images(registration, folder, files, argv)
+    written = [*files, RECORD]
+    if report:
+        from coincide.report import write_report
+
+        with _keeping(folder, ", ".join(written)):
+            write_report(registration, folder / REPORT)
+        written.append(REPORT)
+    return written
+
+
+def record(registration: Registration, files: Mapping[str, Any], argv: Sequence[str] = ()) -> dict[str, Any]:
+    """What `registration.json` holds, as plain JSON values; docs/files.md describes every field.
+
+    Args:
+        registration: what to describe.
+        files: the files beside it, each with what is to be said of it.
+        argv: the command line.
+    """
+    from coincide import __version__
+
+    verdict = registration.verdict
+    return as_plain(
+        {
+            "coincide": __version__,
+            "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "argv": list(argv),
+            "verdict": dataclasses.asdict(verdict),
+            "measures": registration.measures,
+            "decisions": registration.decisions,
+            **registration.provenance,
+            "files": files,
+            "trace": [dataclasses.asdict(step) for step in registration.trace],
+        }
+    )
+
+
+def as_plain(value: Any) -> Any:
+    """`value` as JSON can hold it: NumPy's numbers as Python's, what is not finite as None, keys as text."""
+    if isinstance(value, Mapping):
+        return {str(key): as_plain(v) for key, v in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [as_plain(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return as_plain(value.tolist())
+    if isinstance(value, np.generic):
+        return as_plain(value.item())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return str(value)
+
+
+def _write_transforms(result: Registration, folder: Path) -> dict[str, Any]:
+    from coincide.io import write_transform
+    from coincide.io.atomic import whole_folder
+
+    with whole_folder(folder) as scratch:
+        write_transform(result.transform, scratch / "transform.h5")
+        write_transform(result.inverse, scratch / "inverse.h5")
+        files = {name: _about(scratch / name) for name in ("transform.h5", "inverse.h5")}
+        # The disk may have been full: only now that the new transform is on it does the old set go.
+        for name in reversed(NAMES):
+            (folder / name).unlink(missing_ok=True)
+    return files
+
+
+def _write_images(
+    result: Registration, folder: Path, files: Mapping[str, Any], argv: Sequence[str]
+) -> dict[str, Any]:
+    from coincide.io import write_image
+    from coincide.io.atomic import whole_folder
+
+    images = {}
+    with whole_folder(folder) as scratch:
+        write_image(result.warped, scratch / "warped.nii.gz")
+        images["warped.nii.gz"] = _about(scratch / "warped.nii.gz")
+        if result.labels is not None:
+            write_image(result.labels, scratch / "labels.nii.gz")
+            how = {"interpolation": "label", "scores_use": "nearest"}
+            images["labels.nii.gz"] = _about(scratch / "labels.nii.gz") | how
+        text = json.dumps(record(result, {**files, **images}, argv), indent=2, allow_nan=False)
+        (scratch / RECORD).write_text(text + "\n", encoding="utf-8")
+    return images
+
+
+@contextmanager
+def _keeping(folder: Path, written: str) -> Iterator[None]:
+    """Say, when a later file fails, that the earlier ones are safe."""
+    try:
+        yield
+    except OutputError as error:
+        raise OutputError(f"{error} Safe in {folder}: {written}.") from error
+
+
+def _about(path: Path) -> dict[str, Any]:
+    return {"sha256": file_sha256(path), "bytes": path.stat().st_size}
