@@ -128,7 +128,7 @@ def _difference_plane(padded, start, step, q, rows, radius, out):
 
 @kernel
 def _distance_kernel(low, high, padded, starts, steps, lookups, radius, reach, out, variance):
-    """Patch distances less their minimum over the channels; for each plane the sum of their mean over channels."""
+    """Patch distances less their minimum over channels; the sum over each plane of their mean."""
     channels, _, height, width = out.shape
     depth = reach[0] + 2 * radius[0] + 1
     ring = np.empty((len(starts), depth, height + reach[1], width + reach[2]), np.float32)

@@ -143,9 +143,9 @@ class Information(Prepared):
     def _terms(self, joint: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Value; its derivative with respect to the joint distribution; curvature for each fixed bin."""
         fixed, moving = joint.sum(axis=1), joint.sum(axis=0)
-        log_both, log_moving = np.log(np.maximum(joint, _TINY)), np.log(np.maximum(moving, _TINY))
-        both, margins = -np.vdot(joint, log_both), -np.vdot(moving, log_moving)
-        margins -= np.vdot(fixed, np.log(np.maximum(fixed, _TINY)))
+        log_both, log_moving = _log(joint), _log(moving)
+        both = -float(np.vdot(joint, log_both))
+        margins = -float(np.vdot(moving, log_moving)) - float(np.vdot(fixed, _log(fixed)))
         centres = np.arange(self.bins)
         share = np.maximum(fixed, _TINY)
         mean = joint @ centres / share
@@ -153,9 +153,13 @@ class Information(Prepared):
         variance = np.maximum(joint @ centres**2 / share - mean**2, 1 / 3)
         rows = (self.bins - 3) ** 2 / variance
         if not self.normalised:
-            return float(both - margins), log_moving - log_both, rows
+            return both - margins, log_moving - log_both, rows
         ratio = margins / both
-        return float(-ratio), (log_moving - ratio * log_both) / both, rows * ratio / both
+        return -ratio, (log_moving - ratio * log_both) / both, rows * ratio / both
+
+
+def _log(p: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(p, _TINY))
 
 
 def _entropy(p: Tensor) -> Tensor:
