@@ -80,17 +80,19 @@ def register(
     report = progress or silent
     chosen = parse(method) if isinstance(method, str) else method
     report(Event("reading"))
-    pair = Pair(
-        fixed=open_image(fixed, fixed_mask, time_index=time_index),
-        moving=open_image(moving, moving_mask, time_index=time_index),
-        fixed_labels=_maybe(open_image, fixed_labels, kind="label"),
-        moving_labels=_maybe(open_image, moving_labels, kind="label"),
-        fixed_points=_maybe(open_points, fixed_points),
-        moving_points=_maybe(open_points, moving_points),
-        initial=_maybe(open_transform, init),
-    )
+    sources = {
+        "fixed": fixed,
+        "moving": moving,
+        "fixed_mask": fixed_mask,
+        "moving_mask": moving_mask,
+        "fixed_labels": fixed_labels,
+        "moving_labels": moving_labels,
+        "fixed_points": fixed_points,
+        "moving_points": moving_points,
+        "init": init,
+    }
     result = register_pair(
-        pair,
+        open_pair(**sources, time_index=time_index),
         chosen,
         transform=transform,
         preset=preset,
@@ -102,19 +104,33 @@ def register(
         device=device,
         throw=throw,
     )
-    files = {
-        "fixed": fixed,
-        "moving": moving,
-        "fixed_mask": fixed_mask,
-        "moving_mask": moving_mask,
-        "fixed_labels": fixed_labels,
-        "moving_labels": moving_labels,
-        "fixed_points": fixed_points,
-        "moving_points": moving_points,
-        "init": init,
-    }
-    read = {role: describe_file(source) for role, source in files.items() if is_path(source)}
+    read = {role: describe_file(source) for role, source in sources.items() if is_path(source)}
     return replace(result, provenance={**result.provenance, "files_read": read})
+
+
+def open_pair(
+    fixed: Source,
+    moving: Source,
+    *,
+    fixed_mask: Source | None = None,
+    moving_mask: Source | None = None,
+    fixed_labels: Source | None = None,
+    moving_labels: Source | None = None,
+    fixed_points: Any = None,
+    moving_points: Any = None,
+    init: Transform | str | os.PathLike | None = None,
+    time_index: int | None = None,
+) -> Pair:
+    """What `register` is given, opened; arguments and errors as there."""
+    return Pair(
+        fixed=open_image(fixed, fixed_mask, time_index=time_index),
+        moving=open_image(moving, moving_mask, time_index=time_index),
+        fixed_labels=_maybe(open_image, fixed_labels, kind="label"),
+        moving_labels=_maybe(open_image, moving_labels, kind="label"),
+        fixed_points=_maybe(open_points, fixed_points),
+        moving_points=_maybe(open_points, moving_points),
+        initial=_maybe(open_transform, init),
+    )
 
 
 def open_image(
