@@ -7,6 +7,7 @@ from typing import Any
 
 from coincide.methods.base import AbstractMethod
 from coincide.options import build, describe
+from coincide.similarity import SIMILARITIES, Similarity
 
 
 def available() -> dict[str, type[AbstractMethod]]:
@@ -38,4 +39,4 @@ def description() -> list[dict[str, Any]]:
 
 
 def _families() -> dict[type, dict[str, type]]:
-    return {AbstractMethod: dict(available())}
+    return {AbstractMethod: dict(available()), Similarity: dict(SIMILARITIES)}
