@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-import torch
-
 from coincide.checksum import describe_file
-from coincide.errors import LabelError, MaskError
 from coincide.image import Image, Kind
-from coincide.io import as_image, read_image, read_points, read_transform
+from coincide.io import as_image, as_mask, read_points, read_transform
 from coincide.methods import AbstractMethod, parse
 from coincide.optimise.progress import Event, Progress, silent
 from coincide.pair import Pair
@@ -56,8 +54,8 @@ def register(
         transform: how far to go: `"rigid"`, `"similarity"`, `"affine"` or `"deformable"`.
         preset: time against accuracy: `"fast"`, `"default"` or `"accurate"`.
         similarity: what to compare by; decided from the images where left out.
-        fixed_mask: voxels of the fixed image that count (not zero), on its grid.
-        moving_mask: voxels of the moving image that count (not zero), on its grid.
+        fixed_mask: voxels of the fixed image that count (0.5 and above), on its grid.
+        moving_mask: voxels of the moving image that count (0.5 and above), on its grid.
         fixed_labels: label map of the fixed image; scores the result.
         moving_labels: label map of the moving image; is carried onto the fixed grid.
         fixed_points: landmarks in fixed-world mm: a CSV `name,x,y[,z]`, `Points`, or an array
@@ -140,7 +138,7 @@ def open_image(
 
     Args:
         source: what to open.
-        mask: likewise; voxels that are not zero count.
+        mask: likewise; voxels of 0.5 and above count.
         kind: `"intensity"` or `"label"`.
         time_index: which volume of a 4-D image, from 0.
 
@@ -148,11 +146,11 @@ def open_image(
         InputError: it cannot be read, or used as what it is meant for.
         MaskError: the mask is not one, empty, or lies on another grid than the image.
     """
-    if is_path(source):
-        image = read_image(source, kind=kind, time_index=time_index)
-    else:
-        image = as_image(source, kind=kind, time_index=time_index)
-    return image if mask is None else _masked(image, mask)
+    image = as_image(_plain(source), kind=kind, time_index=time_index)
+    if mask is None:
+        return image
+    inside = as_mask(_plain(mask), image.grid)
+    return image.with_mask(inside if image.mask is None else inside & image.mask)
 
 
 def open_points(source: Any) -> Points:
@@ -176,16 +174,5 @@ def _maybe(opener, source, **options):
     return None if source is None else opener(source, **options)
 
 
-def _masked(image: Image, source: Source) -> Image:
-    try:
-        mask = open_image(source, kind="label")
-    except LabelError as error:
-        raise MaskError(f"{error} A mask holds 0 outside and another integer inside.") from error
-    if not mask.grid.matches(image.grid):
-        raise MaskError(
-            f"{mask.name}: lies on another grid than {image.name}: {mask.grid} against {image.grid}. "
-            "Resample the mask onto the image ('coincide apply' with --interp nearest)."
-        )
-    # Through NumPy, as torch has few operations for unsigned integers.
-    inside = torch.from_numpy(mask.numpy()[0] != 0)
-    return image.with_mask(inside if image.mask is None else inside & image.mask)
+def _plain(source: Source) -> Source:
+    return Path(source) if is_path(source) else source
