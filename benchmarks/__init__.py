@@ -1,0 +1,1 @@
+"""Ours against theirs: every tool from file to saved transform, scored by one evaluator."""

@@ -1,0 +1,27 @@
+"""What has been run: one JSON object a line, appended as the runs end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+Key = tuple[str, str, str, int]
+
+
+def key(record: dict) -> Key:
+    """What makes a run the same as another."""
+    return record["case"], record["method"], record["version"], record["repeat"]
+
+
+def read_records(path: Path) -> dict[Key, dict]:
+    """All runs in `path`; the last of those with one key."""
+    if not path.exists():
+        return {}
+    return {key(r): r for r in map(json.loads, path.read_text().splitlines())}
+
+
+def append(path: Path, record: dict) -> None:
+    """Add one run to `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(json.dumps(record) + "\n")
