@@ -70,7 +70,7 @@ def _of_images(
     fixed: Path, moving: Path, mask: Path | None, transform, time_index: int | None
 ) -> dict[str, Any]:
     from coincide.api import open_image
-    from coincide.measures import measure as measure_pair
+    from coincide.measures.summary import measure as measure_pair
     from coincide.pair import Pair
     from coincide.transforms.linear import identity
 
@@ -80,7 +80,7 @@ def _of_images(
 
 def _of_labels(fixed: Path, moving: Path, transform) -> dict[str, Any]:
     from coincide.io import read_image
-    from coincide.measures import measure_labels
+    from coincide.measures.summary import measure_labels
     from coincide.transforms.linear import identity
 
     one, other = read_image(fixed, kind="label"), read_image(moving, kind="label")
@@ -89,7 +89,7 @@ def _of_labels(fixed: Path, moving: Path, transform) -> dict[str, Any]:
 
 def _of_points(fixed: Path, moving: Path, transform) -> dict[str, Any]:
     from coincide.io import read_points
-    from coincide.measures import measure_points
+    from coincide.measures.summary import measure_points
 
     return measure_points(read_points(fixed), read_points(moving), transform)
 
