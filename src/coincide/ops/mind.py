@@ -159,6 +159,8 @@ def _distance_kernel(low, high, padded, starts, steps, lookups, radius, reach, o
                 target = out[c, i, j]
                 for k in range(width):
                     target[k] -= least[k]
+                # on its own: a loop that also writes would not always sum in the same order
+                for k in range(width):
                     total += target[k]
         variance[i] = total / channels
 

@@ -2,6 +2,8 @@
 
 Everything here is pointwise, so images are seen as flat arrays, cut into blocks of fixed size. Partial sums
 are kept for each block and added in the blocks' order: one result, bit for bit, on any number of threads.
+A loop that sums must not write as well: whether such a loop runs as vectors, and so the order of its sum, is
+decided anew each time, by where the arrays happen to lie in memory.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import numpy as np
 from coincide.ops._parallel import kernel, run
 
 BLOCK = 65536
+_CHUNK = 2048
 
 
 def blocks(voxels: int) -> int:
@@ -93,13 +96,16 @@ def _square_kernel(low, high, a, b, weights, out):
 @kernel
 def _square_gradient_kernel(low, high, a, b, weights, scale, gradient, scaled, out):
     for block in range(low, high):
-        first, last = block * BLOCK, min((block + 1) * BLOCK, weights.size)
-        for i in range(first, last):
-            scaled[i] = weights[i] * scale
         sum_ = 0.0
-        for c in range(a.shape[0]):
+        end = min((block + 1) * BLOCK, weights.size)
+        for first in range(block * BLOCK, end, _CHUNK):
+            last = min(first + _CHUNK, end)
             for i in range(first, last):
-                d = a[c, i] - b[c, i]
-                gradient[c, i] = scaled[i] * d
-                sum_ += np.float64(weights[i] * d * d)
+                scaled[i] = weights[i] * scale
+            for c in range(a.shape[0]):
+                for i in range(first, last):
+                    d = a[c, i] - b[c, i]
+                    sum_ += np.float64(weights[i] * d * d)
+                for i in range(first, last):
+                    gradient[c, i] = scaled[i] * (a[c, i] - b[c, i])
         out[block] = sum_
