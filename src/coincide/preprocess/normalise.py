@@ -1,0 +1,49 @@
+"""Intensities to a common range."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from coincide.errors import IntensityError
+from coincide.image import Image
+
+_SAMPLE = 200_000
+
+
+def robust_range(image: Image, low: float = 0.5, high: float = 99.5) -> tuple[float, float]:
+    """The `low` and `high` percentiles of the values in the mask, from an evenly strided sample of them.
+
+    Where half the voxels share one value, as the air of a skull-stripped head does, that value is left out.
+
+    Raises:
+        IntensityError: all values in the mask are the same.
+    """
+    values = image.data.flatten() if image.mask is None else image.data[:, image.mask].flatten()
+    values = values[:: max(1, values.numel() // _SAMPLE)].to(torch.float64).numpy()
+    values = values[np.isfinite(values)]
+    if values.size == 0 or values.min() == values.max():
+        whole = image.data if image.mask is None else image.data[:, image.mask]
+        if whole.numel() == 0 or bool(whole.min() == whole.max()):
+            raise IntensityError(
+                f"{image.name}: every voxel in the mask has the same value; there is nothing to register. "
+                "Check the file and the mask."
+            )
+        values = whole.flatten().to(torch.float64).numpy()
+    common = np.median(values)
+    rest = values[values != common]
+    if rest.size < 0.5 * values.size and rest.size > 100:
+        values = np.append(rest, common)
+    bottom, top = np.percentile(values, [low, high])
+    return (float(bottom), float(top)) if top > bottom else (float(values.min()), float(values.max()))
+
+
+def normalise(image: Image, low: float = 0.5, high: float = 99.5) -> Image:
+    """The image with its robust range mapped to 0…1, float32; what lies beyond is cut off at −0.1 and 1.5.
+
+    Raises:
+        IntensityError: the image is constant in its mask.
+    """
+    bottom, top = robust_range(image, low, high)
+    data = ((image.data.to(torch.float32) - bottom) / (top - bottom)).clamp(-0.1, 1.5)
+    return image.with_data(torch.nan_to_num(data, nan=0.0).contiguous())

@@ -1,0 +1,69 @@
+"""Local normalised cross-correlation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from torch import Tensor
+
+from coincide.ops._sample_kernels import fits
+from coincide.ops.lncc import Windows, lncc, lncc_reference, windows
+from coincide.similarity.base import Evaluation, Prepared, Similarity, single_channel
+
+
+@dataclass(frozen=True)
+class LNCC(Similarity):
+    """Minus the mean squared correlation of the two images within small windows; from −1 to 0.
+
+    Invariant to a linear change of either image's intensities, as long as it is large beside `noise`, and nearly so
+    to one that varies slowly over the image (a bias field). Blind to the sign of the correlation.
+
+    Args:
+        radius: of the window in voxels; 2 makes windows of 5 voxels an axis.
+        noise: standard deviation, as a share of the fixed image's intensity range in the mask, below which a
+            window's contrast counts for little.
+
+    Source: Avants et al. 2008, doi:10.1016/j.media.2007.06.004; the gradient is exact, see `ops.lncc`.
+    """
+
+    name: ClassVar[str] = "lncc"
+    radius: int = 2
+    noise: float = 0.01
+
+    def features(self, image: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        return single_channel(image, self.name)
+
+    def prepare(self, fixed: Tensor, mask: Tensor | None = None) -> PreparedLNCC:
+        single_channel(fixed, self.name)
+        return PreparedLNCC(windows(fixed, mask, self.radius, self.noise**2))
+
+
+@dataclass(frozen=True)
+class PreparedLNCC(Prepared):
+    """LNCC against one fixed image."""
+
+    windows: Windows
+
+    def _over(self, mask: Tensor | None) -> Windows:
+        w = self.windows
+        if mask is None:
+            return w
+        return windows(w.fixed, w.mask[0] * mask.to(w.mask.dtype), w.radius, w.epsilon)
+
+    def reference(self, warped: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        w = self._over(mask)
+        value = lncc_reference(warped, replace(w, mask=w.mask.to(warped.dtype)))
+        return value, lncc(warped.detach().double(), w)[2][0].to(warped.dtype)
+
+    def fused(self, warped: Tensor) -> bool:
+        return fits(warped.detach()) and fits(self.windows.fixed)
+
+    def fused_value(self, warped: Tensor, mask: Tensor | None) -> float:
+        return lncc(warped.detach(), self._over(mask), gradient=False)[0]
+
+    def fused_evaluation(self, warped: Tensor, mask: Tensor | None) -> Evaluation:
+        value, slope, curvature = lncc(warped.detach(), self._over(mask))
+        assert slope is not None
+        assert curvature is not None
+        return Evaluation(value, slope, curvature[0])
