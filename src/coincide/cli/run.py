@@ -74,12 +74,13 @@ def _code(problem: BaseException) -> int:
 
 
 def _usage(problem: BaseException) -> int:
-    message = getattr(problem, "message", str(problem)).rstrip(".")
     near = getattr(problem, "possibilities", None)
     if near:
-        message += f". Did you mean {' or '.join(near)}"
+        message = f"{getattr(problem, 'message', problem)} Did you mean {' or '.join(near)}?"
+    else:
+        message = f"{getattr(problem, 'format_message', problem.__str__)().rstrip('.')}."
     command = getattr(getattr(problem, "ctx", None), "command_path", "coincide")
-    console.error(f"{message}{'?' if near else '.'} See {command} --help.")
+    console.error(f"{message} See {command} --help.")
     return USAGE
 
 
