@@ -76,9 +76,10 @@ def _code(problem: BaseException) -> int:
 def _usage(problem: BaseException) -> int:
     near = getattr(problem, "possibilities", None)
     if near:
-        message = f"{getattr(problem, 'message', problem)} Did you mean {' or '.join(near)}?"
+        message = f"{getattr(problem, 'message', problem)}. Did you mean {' or '.join(near)}?"
     else:
-        message = f"{getattr(problem, 'format_message', problem.__str__)().rstrip('.')}."
+        message = getattr(problem, "format_message", problem.__str__)()
+        message += "" if message.endswith((".", "?")) else "."
     command = getattr(getattr(problem, "ctx", None), "command_path", "coincide")
     console.error(f"{message} See {command} --help.")
     return USAGE
