@@ -47,6 +47,7 @@ class Mill:
     owner: str | None = None
     load: float | Literal["auto"] = "auto"
     shape: Shape | None = None
+    wheel: Ball = Ball(3.0)
 
 
 FAMILY = {"mill": Mill, "tide_mill": Mill}
@@ -66,6 +67,7 @@ SHAPES = {Shape: {"ball": Ball}}
         ("mill:owner=Ann,load=0.5", Mill(owner="Ann", load=0.5)),
         ("mill:owner=none,load=auto", Mill()),
         ("mill:shape=ball(radius=2.5),stones=1", Mill(shape=Ball(2.5), stones=1)),
+        ("mill:wheel=ball", Mill(wheel=Ball())),
     ],
 )
 def test_specs_that_can_be_read(spec, expected):
@@ -111,6 +113,7 @@ def test_description_is_plain_and_takes_help_from_the_docstring():
     assert options["sizes"]["default"] == "4x2x1"
     assert options["wet"]["help"] == "whether it runs on water."
     assert options["owner"]["help"] == ""
+    assert options["wheel"]["default"] == "ball(radius=3.0)"
 
 
 def test_defaults_can_be_given_back():

@@ -115,6 +115,8 @@ def _value(where: str, text: str, hint: Any, families: Mapping[type, Family]) ->
         return _sequence(where, text, hint, families)
     if isinstance(hint, type) and hint in families:
         return build(where, text, families[hint], families)
+    if dataclasses.is_dataclass(hint):
+        return build(where, text, {hint.__name__.lower(): hint}, families)
     return _scalar(where, text, hint)
 
 
@@ -165,9 +167,12 @@ def _default(field: dataclasses.Field) -> Any:
 
 
 def _plain(value: Any) -> Any:
+    """`value` as JSON can hold it, written so that `build` reads it back."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        inside = ",".join(f"{f.name}={_plain(getattr(value, f.name))}" for f in dataclasses.fields(value))
-        return f"{type(value).__name__.lower()}({inside})"
+        own = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
+        usual = {f.name: _default(f) for f in dataclasses.fields(value) if f.init}
+        changed = [f"{k}={_plain(v)}" for k, v in own.items() if _plain(v) != usual[k]]
+        return type(value).__name__.lower() + (f"({','.join(changed)})" if changed else "")
     if isinstance(value, tuple):
         return "x".join(str(_plain(v)) for v in value)
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)

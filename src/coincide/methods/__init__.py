@@ -3,7 +3,9 @@
 from coincide.methods.base import AbstractMethod, Context, Solution, Status, Step
 from coincide.methods.registry import available, description, parse
 
-METHODS: dict[str, str] = {}
+METHODS: dict[str, str] = {
+    "linear": "coincide.methods.classical.linear:Linear",
+}
 """What users type after `--method`, and `module:class` of what they get."""
 
 __all__ = [
