@@ -1,0 +1,158 @@
+"""The coarse-to-fine loop of diffeomorphic registration by composed, smoothed steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coincide.grid import Grid
+from coincide.ops.field import compose, warp
+from coincide.ops.force import force, longest
+from coincide.ops.sample import sample_affine
+from coincide.ops.smooth import gaussian
+from coincide.similarity.base import Similarity
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a step is made from the similarity's gradient.
+
+    Args:
+        force_sigma: Gaussian on each step, in voxels of the level.
+        field_sigma: Gaussian on the whole field after each step, in voxels of the level.
+        step: length of the longest vector of a step, in voxels of the level.
+        tolerance: a level ends when the similarity gained less than this share of its total gain on the level over
+            the last ten iterations.
+        edge: whether the field may move freely at the border of its grid (else it is held near zero there).
+    """
+
+    force_sigma: float = 1.7
+    field_sigma: float = 0.7
+    step: float = 1.0
+    tolerance: float = 0.002
+    edge: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """One level's images, all on `grid`; the moving one is there through the initial transform already.
+
+    Args:
+        grid: orthogonal.
+        fixed: `(1, *shape)`.
+        moving: `(1, *shape)`.
+        fixed_mask: `(*shape)` bool or None.
+        moving_mask: `(*shape)` bool, where the moving image is known, or None for everywhere.
+        landmarks: index positions `(n, dim)` of the fixed landmarks and of where they should go, or None.
+    """
+
+    grid: Grid
+    fixed: Tensor
+    moving: Tensor
+    fixed_mask: Tensor | None = None
+    moving_mask: Tensor | None = None
+    landmarks: tuple[np.ndarray, np.ndarray] | None = None
+
+
+_MASK_EVERY = 10
+
+
+def descend(
+    level: Level,
+    field: Tensor,
+    similarity: Similarity,
+    rule: Rule,
+    iterations: int,
+    notify: Callable[[int, float], None] = lambda i, v: None,
+) -> Tensor:
+    """Follow the similarity down from `field` `(dim, *shape)` (voxels of the level), and return where it ended."""
+    features = similarity.features(level.moving, mask=level.moving_mask)
+    prepared = None if level.moving_mask is not None else similarity.prepare(level.fixed, level.fixed_mask)
+    warped, values = torch.empty_like(features), []
+    spare = torch.empty_like(field)
+    for iteration in range(iterations):
+        if prepared is None or (level.moving_mask is not None and iteration % _MASK_EVERY == 0):
+            prepared = similarity.prepare(level.fixed, _common_mask(level, field))
+        warp(features, field, out=warped)
+        evaluation = prepared.value_and_gradient(warped)
+        values.append(evaluation.value)
+        notify(iteration + 1, evaluation.value)
+        if _has_settled(values, rule.tolerance):
+            break
+        update = gaussian(force(warped, evaluation.gradient), rule.force_sigma)
+        length = longest(update)
+        if length < 1e-20:
+            break
+        if level.landmarks is not None:
+            update = update * (-rule.step / length) + landmark_pull(level, field, rule.step)
+            length, scale = 1.0, 1.0
+        else:
+            scale = -rule.step / length
+        compose(field, update, scale, out=spare)
+        field = gaussian(spare, rule.field_sigma, edge=rule.edge)
+    return field
+
+
+def _common_mask(level: Level, field: Tensor) -> Tensor:
+    assert level.moving_mask is not None
+    known = warp(level.moving_mask.to(field.dtype)[None], field)[0] > 0.99
+    return known if level.fixed_mask is None else known & level.fixed_mask
+
+
+def _has_settled(values: list[float], tolerance: float) -> bool:
+    if len(values) < 20:
+        return False
+    recent, before = np.mean(values[-5:]), np.mean(values[-15:-10])
+    return bool(before - recent < tolerance * max(values[0] - recent, 1e-12))
+
+
+def landmark_pull(level: Level, field: Tensor, step: float) -> Tensor:
+    """A smooth step that shortens what is left between each landmark and its target, none longer than `step` voxels."""
+    assert level.landmarks is not None
+    at, target = level.landmarks
+    pull, weight = torch.zeros_like(field), torch.zeros_like(field[:1])
+    shape = np.asarray(field.shape[1:])
+    for p, q in zip(at, target):
+        i = tuple(np.clip(np.rint(p), 0, shape - 1).astype(int))
+        left = torch.as_tensor(q - p, dtype=field.dtype) - field[(slice(None), *i)]
+        pull[(slice(None), *i)] += left
+        weight[(0, *i)] += 1
+    sigma = 3.0
+    smooth, norm = gaussian(pull, sigma), gaussian(weight, sigma)
+    # as if by kernel regression near a landmark, falling to nothing away from all of them
+    peak = float(norm.max())
+    pull = smooth / (norm + 0.1 * peak) if peak > 0 else smooth
+    length = longest(pull)
+    return pull * min(1.0, step / max(length, 1e-12))
+
+
+def to_level(field: Tensor, source: Grid, target: Grid) -> Tensor:
+    """`field` (voxels of `source`) on `target`, in its voxels; both grids have the same directions."""
+    index = source.inverse_affine @ target.affine
+    ratio = torch.as_tensor(source.spacing / target.spacing, dtype=field.dtype).reshape(-1, *[1] * source.dim)
+    return (sample_affine(field.contiguous(), index, target.shape, "edge") * ratio).contiguous()
+
+
+def tapered(field: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
+    """`field` (voxels) on a larger grid at whose border it has come down to zero smoothly.
+
+    Beyond its own border the field goes on with the border's value times a weight that falls over a distance of 2.5
+    times the longest displacement there, gently enough that nothing folds.
+    """
+    border = 0.0
+    for axis in range(1, field.ndim):
+        for end in (0, field.shape[axis] - 1):
+            border = max(border, float(field.select(axis, end).square().sum(0).max()) ** 0.5)
+    pad = int(np.ceil(2.5 * border)) + 2
+    target = grid.cropped([-pad] * grid.dim, np.asarray(grid.shape) + pad)
+    for axis, n in enumerate(field.shape[1:], start=1):
+        position = torch.arange(-pad, n + pad)
+        ramp = (torch.minimum(position + pad, n - 1 + pad - position).clamp(0, pad).to(field.dtype)) / pad
+        weight = ramp * ramp * (3 - 2 * ramp)
+        shape = [-1 if a == axis else 1 for a in range(field.ndim)]
+        field = field.index_select(axis, position.clamp(0, n - 1)) * weight.reshape(shape)
+    return field.contiguous(), target
