@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from coincide.errors import InputError, LabelError, MaskError, OptionError, OutputError
+from coincide.errors import DimensionError, InputError, MaskError, OptionError, OutputError
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.io.values import check_kind, image_from
@@ -79,7 +79,8 @@ def as_image(
 
     Args:
         source: what to take the image from.
-        kind: `"intensity"` or `"label"`; an `Image` of the other kind is turned into this one.
+        kind: `"intensity"` or `"label"`; an `Image` of the other kind, or with NaN, is read anew as a file
+            would be.
         time_index: as for `read_image`.
         spacing: as for `read_image`.
 
@@ -90,7 +91,8 @@ def as_image(
     if isinstance(source, (str, Path)):
         return read_image(source, kind=kind, time_index=time_index, spacing=spacing)
     if isinstance(source, Image):
-        return source if source.kind == kind else _as_kind(source, kind)
+        clean = source.kind == kind and (kind == "label" or bool(torch.isfinite(source.data).all()))
+        return source if clean else _as_kind(source, kind)
     home = type(source).__module__.split(".")[0]
     if home == "nibabel":
         return _module("nifti").from_nibabel(
@@ -133,8 +135,11 @@ def as_mask(source: Any, grid: Grid, name: str = "mask") -> torch.Tensor:
 
 def _as_kind(image: Image, kind: str) -> Image:
     if image.channels != 1:
-        raise LabelError(f"{image.name}: has {image.channels} channels, expected one.")
-    return image_from(image.numpy()[0], image.grid, kind, image.name)
+        raise DimensionError(f"{image.name}: has {image.channels} channels, expected one. Take one first.")
+    out = image_from(image.numpy()[0], image.grid, kind, image.name)
+    if image.mask is None:
+        return out
+    return out.with_mask(image.mask if out.mask is None else image.mask & out.mask)
 
 
 def _format(path: str | Path, table: dict[str, tuple[str, ...]]) -> str | None:
