@@ -55,10 +55,12 @@ class Prepared(ABC):
 
     def value(self, warped: Tensor, mask: Tensor | None = None) -> float:
         """How unlike the two are; lower is better."""
-        with torch.no_grad():
-            if self.fused(warped):
+        if self.fused(warped):
+            with torch.no_grad():
                 return self.fused_value(warped, mask)
-            return float(self.reference(warped, mask)[0])
+        # a curvature may need derivatives of its own
+        with torch.enable_grad():
+            return float(self.reference(warped.detach(), mask)[0])
 
     def value_and_gradient(self, warped: Tensor, mask: Tensor | None = None) -> Evaluation:
         """The value and its derivatives with respect to `warped`."""
