@@ -50,15 +50,20 @@ def build(what: str, spec: str, family: Family, families: Mapping[type, Family] 
         raise OptionError(f"{what} {name!r}: {error}.") from error
 
 
-def describe(cls: type) -> dict[str, Any]:
-    """What a dataclass of options is: `summary`, and `options` with `name`, `type`, `default` and `help`."""
+def describe(cls: type, families: Mapping[type, Family] | None = None) -> dict[str, Any]:
+    """What a dataclass of options is: `summary`, and `options` with `name`, `type`, `default` and `help`.
+
+    Args:
+        cls: the dataclass.
+        families: for options whose type is an abstract class, what can be chosen there.
+    """
     doc = inspect.getdoc(cls) or ""
     helps = _argument_docs(doc)
     hints = typing.get_type_hints(cls)
     options = [
         {
             "name": f.name,
-            "type": type_name(hints[f.name]),
+            "type": "|".join((families or {}).get(hints[f.name], ())) or type_name(hints[f.name]),
             "default": _default(f),
             "help": helps.get(f.name, ""),
         }

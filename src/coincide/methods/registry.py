@@ -35,7 +35,7 @@ def parse(spec: str) -> AbstractMethod:
 
 def description() -> list[dict[str, Any]]:
     """Every method's `name`, `summary` and `options` (`name`, `type`, `default`, `help`)."""
-    return [{"name": name, **describe(cls)} for name, cls in available().items()]
+    return [{"name": name, **describe(cls, _families())} for name, cls in available().items()]
 
 
 def _families() -> dict[type, dict[str, type]]:
