@@ -27,7 +27,7 @@ from coincide.similarity.base import (
     weights_of,
 )
 
-_QUANTILE_SAMPLES = 1_000_000
+_QUANTILE_SAMPLES = 200_000
 _TINY = 1e-30
 
 
