@@ -71,8 +71,8 @@ def main(argv: list[str] | None = None) -> None:
         for case in (c for c in cases if not c.skipped):
             for method in chosen(case, args.methods):
                 _run_once(args, case, method, repeat, records)
-                report(records, args.out, args.table, {c.name for c in cases})
-    print(report(records, args.out, args.table, {c.name for c in cases}))
+                report(records, args.out, args.table)
+    print(report(records, args.out, args.table))
 
 
 def chosen(case: Case, methods: str | None) -> list[str]:

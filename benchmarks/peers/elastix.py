@@ -53,7 +53,9 @@ class Elastix(AbstractTool):
         found = itk.ParameterObject.New()
         for k in range(len(self.stages)):
             found.AddParameterFile(str(out / f"TransformParameters.{k}.txt"))
-        field = itk.transformix_deformation_field(itk.imread(str(job.moving), itk.F), found)
+        field = itk.transformix_deformation_field(
+            itk.imread(str(job.moving), itk.F), found, output_directory=str(out)
+        )
         vectors = itk.array_from_image(field)
         axes = list(range(lattice.dim))
         return np.moveaxis(vectors, axes, axes[::-1]).astype(float) * lps(lattice.dim)
