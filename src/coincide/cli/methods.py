@@ -27,7 +27,7 @@ def methods(as_json: a.AsJson = False) -> int:
             table.add_column(column, header_style="dim", overflow="fold")
         for option in method["options"]:
             cells = (f"  {option['name']}", str(option["default"]), option["type"], option["help"])
-            table.add_row(*(Text(cell) for cell in cells))
+            table.add_row(*(Text(cell.replace("`", "")) for cell in cells))
         console.out.print(table)
         console.out.print()
     return 0
