@@ -93,7 +93,8 @@ def _part(voxels: int) -> int:
 
 
 def _flat(index: Tensor, image: Tensor, weights: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return tuple(x.detach().reshape(-1).numpy() for x in (index, image, weights))
+    index, image, weights = (x.detach().reshape(-1) for x in (index, image, weights))
+    return index.numpy(), image.numpy(), weights.numpy()
 
 
 class _Histogram(torch.autograd.Function):
