@@ -22,6 +22,7 @@ def run(capsys):
     def call(*arguments):
         code = main([str(a) for a in arguments])
         said = capsys.readouterr()
+        print(said.err)  # for the report of a test that fails
         return code, " ".join(said.out.split()), " ".join(said.err.split())
 
     return call

@@ -64,8 +64,7 @@ def demo(
     console.note(ORIGINS)
     result = find(fixed=fixed, moving=template_file, moving_labels=atlas_file, preset=preset, threads=threads)
     written = write_results(result, out, argv=sys.argv)
-    if result.labels is None:
-        raise AssertionError("moving labels were given, but none were carried")
+    assert result.labels is not None, "moving labels were given"
     regions = volumes(result.labels, read_image(atlas_file, kind="label"), region_names(names_file))
     write_volumes(regions, out / "volumes.csv")
     console.out.print(regions_table(regions))
@@ -95,8 +94,7 @@ def brain_only(path: Path, mask: Path) -> Image:
     from coincide.api import open_image
 
     image = open_image(path, mask)
-    if image.mask is None:
-        raise AssertionError("a mask was given, but the image has none")
+    assert image.mask is not None, "a mask was given"
     return replace(image, data=image.data * image.mask, name="person (brain only)")
 
 

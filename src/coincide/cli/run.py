@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 
 import typer
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _code(KeyboardInterrupt()) if code == INTERRUPTED else code
     except BaseException as problem:
         if debug and not isinstance(problem, SystemExit):
-            console.err.print_exception()
+            traceback.print_exc()
         return _code(problem)
 
 
@@ -67,7 +68,7 @@ def _code(problem: BaseException) -> int:
         console.error(f"cannot write: {problem}. Free some room, or name another --out.")
         return BAD_INPUT
     console.error(
-        f"internal: {type(problem).__name__}: {problem} This is a bug in coincide; run again with --debug "
+        f"internal: {type(problem).__name__}: {problem}. This is a bug in coincide; run again with --debug "
         "and report what it prints."
     )
     return INTERNAL
