@@ -13,7 +13,7 @@ from coincide import measures
 from coincide.errors import DimensionError, LabelError, PointsError
 from coincide.grid import Grid
 from coincide.measures import intensity
-from coincide.measures.lattice import longest, overlap, voxel_field
+from coincide.measures.lattice import Lattice, lattice
 from coincide.ops.jacobian import determinants, determinants_reference
 from coincide.points import Points
 from coincide.transforms.displacement import Displacement
@@ -224,23 +224,25 @@ def test_folding_is_counted_inside_the_mask():
 
 
 @pytest.mark.parametrize("kind", ["affine", "same grid", "other grid", "field last"])
-def test_voxel_field_is_the_transform(kind):
+def test_lattice_is_the_transform(kind):
     grid = oblique_grid((14, 17, 12))
     own = grid if kind in ("same grid", "affine") else oblique_grid((9, 20, 8), (2.0, 1.0, 5.0))
     field = Displacement(torch.from_numpy(4 * smooth_noise(own.shape, 2.0, 2)), own)
     affine = rigid((5, -8, 11), (3, -2, 4), grid.centre) @ Affine(np.diag([1.1, 0.9, 1.05, 1]))
     transform = {"affine": affine, "field last": field @ affine}.get(kind, affine @ field)
-    found = voxel_field(transform, grid).numpy()
+    found = lattice(transform, grid)
     points = grid.points()
-    expected = np.moveaxis(grid.index(transform(points)), -1, 0) - np.indices(grid.shape)
-    np.testing.assert_allclose(found, expected, atol=2e-5)
+    shifts = 0 if found.field is None else np.moveaxis(found.field.numpy(), 0, -1)
+    index = np.moveaxis(np.indices(grid.shape), 0, -1) + shifts
+    np.testing.assert_allclose(Affine(found.affine)(grid.world(index)), transform(points), atol=2e-5)
+    assert (found.field is None) == (kind == "affine")
     moved = np.linalg.norm(transform(points) - points, axis=-1)
-    assert longest(torch.from_numpy(found), grid) == pytest.approx(moved.max(), rel=1e-4)
+    mask = torch.from_numpy(moved < np.median(moved))
+    assert found.longest() == pytest.approx(moved.max(), rel=1e-4)
+    assert found.longest(mask) == pytest.approx(moved[mask.numpy()].max(), rel=1e-4)
     target = Grid.from_spacing((10, 11, 12), (2, 1.5, 1.1), grid.centre - 8)
-    assert np.array_equal(
-        overlap(torch.from_numpy(found), grid, target).numpy(), target.inside(transform(points))
-    )
-    assert np.array_equal(overlap(None, grid, target).numpy(), target.inside(points))
+    assert np.array_equal(found.inside(target).numpy(), target.inside(transform(points)))
+    assert np.array_equal(Lattice(grid, None, np.eye(4)).inside(target).numpy(), target.inside(points))
 
 
 def test_jacobian_of_an_affine_is_its_determinant():
@@ -248,6 +250,17 @@ def test_jacobian_of_an_affine_is_its_determinant():
     maps = measures.jacobian_maps(affine, oblique_grid((40, 50, 30)))
     for values in maps:
         np.testing.assert_allclose(values.numpy(), affine.determinant, atol=2e-4)
+
+
+def test_a_mirror_image_is_all_folds():
+    grid = Grid.from_spacing((12, 14, 10), 1.0)
+    field = Displacement(torch.from_numpy(3 * smooth_noise(grid.shape, 1.0, 2)), grid)
+    mirror = Affine(np.diag([-1.5, 1, 1, 1]))
+    maps = measures.jacobian_maps(mirror @ field, grid)
+    vectors = np.moveaxis((mirror @ field)(grid.points()) - grid.points(), -1, 0).astype(np.float32)
+    for values, expected in zip(maps, determinants(torch.from_numpy(vectors))):
+        torch.testing.assert_close(values, expected, atol=2e-4, rtol=1e-4)
+    assert measures.folding(maps)["folding_forward_percent"] > 90
 
 
 # --- consistency -------------------------------------------------------------------------------------------
@@ -333,6 +346,10 @@ def test_structural_similarity_in_blocks_and_masks(monkeypatch):
     expected = local[mask.numpy() & whole].mean()
     assert intensity.structural_similarity(fixed, moving, mask) == pytest.approx(expected, abs=1e-4)
     monkeypatch.setattr(intensity, "_SSIM_BLOCK", 2000)
+    assert intensity.structural_similarity(fixed, moving, mask) == pytest.approx(expected, abs=1e-4)
+    monkeypatch.setattr(intensity, "SSIM_VOXELS", 100)
+    thinned = (slice(5, 35, 2), slice(3, 20, 2), slice(9, 25, 2))
+    expected = local[thinned].mean()
     assert intensity.structural_similarity(fixed, moving, mask) == pytest.approx(expected, abs=1e-4)
 
 

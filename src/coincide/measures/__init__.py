@@ -5,6 +5,7 @@ from coincide.measures.distance import SurfaceDistance, surface_distances, targe
 from coincide.measures.intensity import compare
 from coincide.measures.jacobian import folding, jacobian_maps
 from coincide.measures.overlap import dice, present
+from coincide.measures.summary import measure, measure_labels
 
 __all__ = [
     "SurfaceDistance",
@@ -13,6 +14,8 @@ __all__ = [
     "folding",
     "inverse_residual",
     "jacobian_maps",
+    "measure",
+    "measure_labels",
     "present",
     "surface_distances",
     "target_registration_error",

@@ -65,7 +65,7 @@ def _chosen(grid: Grid, mask: torch.Tensor | None, limit: int | None) -> np.ndar
 
 
 def _there_and_back(there: Transform, back: Transform, chosen: np.ndarray, start: Grid, end: Grid) -> dict:
-    to_index = start.inverse_affine[:-1, :-1].T
+    to_index = start.inverse_affine[:-1, :-1]
     in_mm, in_voxels = [], []
     for low in range(0, len(chosen), BLOCK):
         index = np.stack(np.unravel_index(chosen[low : low + BLOCK], start.shape), axis=1)
@@ -74,12 +74,16 @@ def _there_and_back(there: Transform, back: Transform, chosen: np.ndarray, start
         inside &= end.inside(away)
         returned, inside_too = _followed(back, away[inside])
         residual = (returned - points[inside])[inside_too]
-        in_mm.append(np.linalg.norm(residual, axis=1).astype(np.float32))
-        in_voxels.append(np.linalg.norm(residual @ to_index, axis=1).astype(np.float32))
+        in_mm.append(_lengths(residual).astype(np.float32))
+        in_voxels.append(_lengths(np.einsum("nj,ij->ni", residual, to_index)).astype(np.float32))
     mm, voxels = np.concatenate(in_mm or [[]]), np.concatenate(in_voxels or [[]])
     if not len(mm):
         return {}
     return {**_spread(mm, "mm"), **_spread(voxels, "voxels"), "points": len(mm)}
+
+
+def _lengths(vectors: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.einsum("ni,ni->n", vectors, vectors))
 
 
 def _spread(residual: np.ndarray, unit: str) -> dict[str, float]:

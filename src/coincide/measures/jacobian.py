@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from coincide.grid import Grid
-from coincide.measures.lattice import voxel_field
-from coincide.ops.jacobian import Determinants, determinants
+from coincide.measures.lattice import lattice
+from coincide.ops.jacobian import Determinants
 from coincide.transforms.base import Transform
 
 
@@ -21,7 +21,7 @@ def jacobian_maps(transform: Transform, grid: Grid) -> Determinants:
         transform: fixed-world mm → moving-world mm.
         grid: on which voxels of the fixed world.
     """
-    return determinants(voxel_field(transform, grid))
+    return lattice(transform, grid).determinants()
 
 
 def folding(maps: Determinants, mask: torch.Tensor | None = None) -> dict[str, float]:

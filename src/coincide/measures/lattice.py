@@ -2,99 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from coincide.grid import Grid
+from coincide.ops.jacobian import Determinants, determinants
 from coincide.transforms.base import Transform
 from coincide.transforms.displacement import Displacement, to_voxels
-from coincide.transforms.linear import Affine, identity
+from coincide.transforms.linear import Affine
 
 BLOCK = 1 << 19
 """Points worked on at a time: some 50 MB of float64."""
 
 
-def slabs(grid: Grid) -> Iterator[slice]:
-    """Slices of the first axis, about `BLOCK` voxels each, that together cover the grid."""
-    planes = max(1, BLOCK * grid.shape[0] // grid.size)
-    for low in range(0, grid.shape[0], planes):
-        yield slice(low, min(low + planes, grid.shape[0]))
-
-
-def voxel_field(transform: Transform, grid: Grid) -> Tensor:
-    """The transform's displacement at every voxel, in voxels along the grid's axes, float32 `(dim, *shape)`.
+@dataclass(frozen=True, eq=False)
+class Lattice:
+    """A transform at the voxels `i` of a grid, as `world(i + field[i])` followed by an affine.
 
     Args:
-        transform: fixed-world mm → moving-world mm.
-        grid: on which voxels of the fixed world.
+        grid: where the voxels lie, fixed world.
+        field: displacements in voxels along the grid's axes, `(dim, *shape)` float32; None for none.
+        affine: `(dim + 1, dim + 1)`, world mm → world mm, applied after them.
+    """
+
+    grid: Grid
+    field: Tensor | None
+    affine: np.ndarray
+
+    def determinants(self) -> Determinants:
+        """Jacobian determinants of the whole transform."""
+        scale = float(np.linalg.det(self.affine[:-1, :-1]))
+        if self.field is None:
+            return Determinants(*(torch.full(self.grid.shape, scale) for _ in range(3)))
+        field = self.field
+        if scale < 0:  # mirror the first axis in the field instead, so that the least stays the least
+            scale, field = -scale, field.clone()
+            along = torch.arange(len(field[0]), dtype=field.dtype).reshape(-1, *[1] * (self.grid.dim - 1))
+            field[0] = -2 * along - field[0]
+        return Determinants(*(scale * values for values in determinants(field)))
+
+    def inside(self, target: Grid) -> Tensor:
+        """Which voxels map inside the field of view of `target`, the moving grid, `(*shape)` bool."""
+        matrix = target.inverse_affine @ self.affine @ self.grid.affine
+        inside = torch.ones(self.grid.shape, dtype=torch.bool)
+        for row, size in zip(matrix, target.shape):
+            index = _lines(row, self.grid.shape)
+            if self.field is not None:
+                for weight, component in zip(row.tolist(), self.field):
+                    index = torch.add(index, component, alpha=weight) if weight else index
+            inside &= (index >= -0.5) & (index <= size - 0.5)
+        return inside
+
+    def longest(self, mask: Tensor | None = None) -> float:
+        """The longest way a voxel is moved, mm; inside the `mask`, where one is given."""
+        flat = np.arange(self.grid.size) if mask is None else np.flatnonzero(mask.numpy())
+        matrix = self.affine @ self.grid.affine
+        still = (matrix - self.grid.affine)[:-1]
+        field = None if self.field is None else self.field.reshape(self.grid.dim, -1).numpy()
+        longest = 0.0
+        for low in range(0, len(flat), BLOCK):
+            part = flat[low : low + BLOCK]
+            moved = still[:, :-1] @ np.stack(np.unravel_index(part, self.grid.shape)) + still[:, -1:]
+            if field is not None:
+                moved += matrix[:-1, :-1] @ field[:, part]
+            longest = max(longest, float(np.square(moved).sum(0).max()))
+        return longest**0.5
+
+
+def lattice(transform: Transform, grid: Grid) -> Lattice:
+    """A transform (fixed-world mm → moving-world mm) at every voxel of a `grid` of the fixed world.
+
+    A field that stands on this grid is taken as it is; any other transform is sampled, in blocks.
     """
     *outer, inner = transform.parts()
     if isinstance(inner, Affine):
         outer, inner = [*outer, inner], None
-    if all(isinstance(part, Affine) for part in outer) and (inner is None or _stands_on(inner, grid)):
-        field = torch.zeros(grid.dim, *grid.shape) if inner is None else to_voxels(inner.vectors.cpu(), grid)
-        affine = identity(grid.dim).matrix
+    if all(isinstance(p, Affine) for p in outer) and (inner is None or _stands_on(inner, grid)):
+        affine = np.eye(grid.dim + 1)
         for part in outer:
             affine = affine @ part.matrix
-        matrix = grid.inverse_affine @ affine @ grid.affine
-        return field if np.array_equal(affine, np.eye(grid.dim + 1)) else _moved(field, matrix)
+        return Lattice(grid, None if inner is None else to_voxels(inner.vectors.cpu(), grid), affine)
     field = np.empty((grid.dim, *grid.shape), dtype=np.float32)
-    for slab in slabs(grid):
-        part = grid.cropped([slab.start, *[0] * (grid.dim - 1)], [slab.stop, *grid.shape[1:]])
-        points = part.points()
-        field[:, slab] = np.moveaxis((transform(points) - points) @ grid.inverse_affine[:-1, :-1].T, -1, 0)
-    return torch.from_numpy(field)
-
-
-def overlap(field: Tensor | None, grid: Grid, target: Grid) -> Tensor:
-    """Which voxels of `grid` map inside the field of view of `target`, `(*shape)` bool.
-
-    Args:
-        field: displacement from `voxel_field`, voxels of `grid`; None for the identity.
-        grid: where the voxels lie, fixed world.
-        target: the moving image's grid.
-    """
-    matrix = target.inverse_affine @ grid.affine
-    inside = torch.ones(grid.shape, dtype=torch.bool)
-    for component, size in enumerate(target.shape):
-        index = _lines(matrix[component], grid.shape)
-        if field is not None:
-            for axis in range(grid.dim):
-                index = index + float(matrix[component, axis]) * field[axis]
-        inside &= (index >= -0.5) & (index <= size - 0.5)
-    return inside
-
-
-def longest(field: Tensor, grid: Grid, mask: Tensor | None = None) -> float:
-    """Length in mm of the longest vector of a `field` in voxels, inside the mask."""
-    # |A u|² = uᵀ (AᵀA) u, without a copy of the field in mm
-    gram = grid.affine[:-1, :-1].T @ grid.affine[:-1, :-1]
-    squared = torch.zeros(grid.shape)
-    for i in range(grid.dim):
-        for j in range(i, grid.dim):
-            weight = float(gram[i, j]) * (1 if i == j else 2)
-            if weight:
-                squared += weight * field[i] * field[j]
-    return float((squared if mask is None else squared[mask]).max().clamp(min=0).sqrt())
+    planes = max(1, BLOCK * grid.shape[0] // grid.size)
+    for low in range(0, grid.shape[0], planes):
+        high = min(low + planes, grid.shape[0])
+        points = grid.cropped([low, *[0] * (grid.dim - 1)], [high, *grid.shape[1:]]).points()
+        moved = (transform(points) - points) @ grid.inverse_affine[:-1, :-1].T
+        field[:, low:high] = np.moveaxis(moved, -1, 0)
+    return Lattice(grid, torch.from_numpy(field), np.eye(grid.dim + 1))
 
 
 def _stands_on(part: Transform, grid: Grid) -> bool:
     return isinstance(part, Displacement) and part.grid.matches(grid)
-
-
-def _moved(field: Tensor, matrix: np.ndarray) -> Tensor:
-    """The field of `i ↦ M(i + u(i))`, all in voxels."""
-    out = torch.empty_like(field)
-    for component in range(len(field)):
-        slopes = matrix[component].copy()
-        slopes[component] -= 1
-        out[component] = _lines(slopes, field.shape[1:])
-        for axis in range(len(field)):
-            out[component] += float(matrix[component, axis]) * field[axis]
-    return out
 
 
 def _lines(row: np.ndarray, shape) -> Tensor:

@@ -13,9 +13,8 @@ from coincide.measures.consistency import inverse_residual
 from coincide.measures.distance import surface_distances, target_registration_error
 from coincide.measures.intensity import compare
 from coincide.measures.jacobian import folding
-from coincide.measures.lattice import longest, overlap, voxel_field
+from coincide.measures.lattice import Lattice, lattice
 from coincide.measures.overlap import dice, present
-from coincide.ops.jacobian import determinants
 from coincide.pair import Pair
 from coincide.points import Points
 from coincide.transforms.base import Transform
@@ -41,18 +40,20 @@ def measure(
         "Before" is where the headers put the images. Numbers that cannot be had are None.
     """
     mask, grid = pair.fixed.mask, pair.fixed.grid
-    field = voxel_field(transform, grid)
-    covered = overlap(field, grid, pair.moving.grid)
+    moved = lattice(transform, grid)
+    covered = _covered(pair.moving, moved, transform)
     measures: dict[str, Any] = {
         "field": {
-            **folding(determinants(field), mask),
-            "max_displacement_mm": longest(field, grid, mask),
+            **folding(moved.determinants(), mask),
+            "max_displacement_mm": moved.longest(mask),
         }
     }
-    del field
+    del moved
     warped = resample(pair.moving, transform, grid) if warped is None else warped
-    unmoved = resample(pair.moving, identity(pair.dim), grid)
-    measures["before"] = _intensities(pair.fixed, unmoved, overlap(None, grid, pair.moving.grid))
+    start = identity(pair.dim)
+    unmoved = resample(pair.moving, start, grid)
+    covered_before = _covered(pair.moving, lattice(start, grid), start)
+    measures["before"] = _intensities(pair.fixed, unmoved, covered_before)
     measures["after"] = _intensities(pair.fixed, warped, covered)
     if inverse is not None:
         measures["inverse"] = inverse_residual(
@@ -138,11 +139,18 @@ def _carried(moving: Image, transform: Transform, grid: Grid) -> np.ndarray:
     return resample(moving, transform, grid, "nearest").numpy()[0]
 
 
+def _covered(moving: Image, moved: Lattice, transform: Transform) -> torch.Tensor:
+    """Which fixed voxels map inside the moving field of view, and inside the moving mask."""
+    inside = moved.inside(moving.grid)
+    if moving.mask is not None:
+        mask = Image(moving.mask.to(torch.uint8), moving.grid, "label")
+        inside &= resample(mask, transform, moved.grid, "nearest").data[0] > 0
+    return inside
+
+
 def _intensities(fixed: Image, moving: Image, covered: torch.Tensor) -> dict[str, float | None]:
     inside = covered if fixed.mask is None else covered & fixed.mask
     counted = covered.numel() if fixed.mask is None else int(fixed.mask.sum())
-    if moving.mask is not None:
-        inside = inside & moving.mask
     return {
         **compare(fixed.data, moving.data, inside),
         "overlap_percent": 100.0 * int(inside.sum()) / counted,

@@ -43,7 +43,7 @@ class Affine(Transform):
         return self.matrix.shape[0] - 1
 
     def _map(self, points: np.ndarray) -> np.ndarray:
-        return points @ self.matrix[:-1, :-1].T + self.matrix[:-1, -1]
+        return np.einsum("...j,ij->...i", points, self.matrix[:-1, :-1]) + self.matrix[:-1, -1]
 
     def inverse(self) -> Affine:
         determinant = np.linalg.det(self.matrix[:-1, :-1])
