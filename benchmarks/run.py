@@ -14,20 +14,16 @@ import datetime
 import json
 import os
 import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-from benchmarks.cases import DEFAULT_CACHE, DEFAULT_CASES, ROOT, Case, read_cases
+from benchmarks.cases import DEFAULT_CACHE, DEFAULT_CASES, Case, read_cases
 from benchmarks.methods import TOOLS, default_methods, is_own
-from benchmarks.peers.base import THREADS, Job
+from benchmarks.peers.base import Job
+from benchmarks.processes import run_module
 from benchmarks.records import append, key, read_records
 from benchmarks.table import report
 from benchmarks.watch import Watch
 from benchmarks.worker import write_job
-
-TIMEOUT = 3600
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -50,10 +46,11 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--no-warm", action="store_true", help="leave out the runs in a warm process")
     parser.add_argument("--keep", action="store_true", help="keep the saved transforms")
     parser.add_argument("--retry", action="store_true", help="run again what failed before")
-    parser.add_argument("--out", type=Path, default=Path("results.json"), help="summary")
+    parser.add_argument("--out", type=Path, help="summary; in the cache folder where left out")
     parser.add_argument("--table", type=Path, help="the same as Markdown")
     parser.add_argument("--records", type=Path, help="JSON lines, appended to")
     args = parser.parse_args(argv)
+    args.out = args.out or args.cache / "results.json"
     unknown = [m for m in (args.methods or "").split(",") if m and m not in (*TOOLS, "peers", "own")]
     if unknown:
         parser.error(f"unknown methods {unknown}; known: peers, own, {', '.join(TOOLS)}")
@@ -111,7 +108,7 @@ def _run_once(args: argparse.Namespace, case: Case, method: str, repeat: int, re
     watch = Watch()
     try:
         record |= _measure(args, case, method, out)
-    except (subprocess.SubprocessError, RuntimeError) as error:
+    except RuntimeError as error:
         record["error"] = str(error)[-1500:]
     record["others_cores"] = watch.others()
     append(records, record)
@@ -123,42 +120,17 @@ def _run_once(args: argparse.Namespace, case: Case, method: str, repeat: int, re
 def _measure(args: argparse.Namespace, case: Case, method: str, out: Path) -> dict:
     job = out.with_suffix(".json")
     write_job(Job(case.fixed, case.moving, case.dim, case.multimodal), job)
-    _python("benchmarks.worker", job, method, out)
+    run_module("benchmarks.worker", job, method, out)
     found = json.loads((out / "run.json").read_text())
     if is_own(method) and not args.no_warm:
-        _python("benchmarks.warm", job, method, out.with_name(out.name + "-warm"))
+        run_module("benchmarks.warm", job, method, out.with_name(out.name + "-warm"))
         found |= json.loads((out.with_name(out.name + "-warm") / "run.json").read_text())
-    text = _python("benchmarks.evaluate", args.cases.resolve(), args.cache.resolve(), case.name, method, out)
+    text = run_module(
+        "benchmarks.evaluate", args.cases.resolve(), args.cache.resolve(), case.name, method, out
+    )
     job.unlink()
     shutil.rmtree(out.with_name(out.name + "-warm"), ignore_errors=True)
     return found | json.loads(text.rsplit("SCORES ", 1)[1])
-
-
-def _python(module: str, *arguments) -> str:
-    """Run a module of ours with `THREADS` threads and return what it printed.
-
-    Raises:
-        RuntimeError: it ended with an error; the message is the end of what it said.
-    """
-    threads = {
-        k: str(THREADS)
-        for k in ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    }
-    environment = os.environ | threads | {"BENCH_BORN": repr(time.time()), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=TIMEOUT,
-        cwd=ROOT,
-        env=environment,
-    )
-    if done.returncode:
-        raise RuntimeError(
-            f"{module} ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-1400:]}"
-        )
-    return done.stdout
 
 
 def _line(record: dict) -> str:

@@ -52,13 +52,8 @@ def _command(arguments: list[str]) -> int:
     """Run `coincide` with `arguments` in this process, quietly; returns its exit code."""
     from coincide.cli import main as coincide
 
-    sys.argv = ["coincide", *arguments]
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            coincide()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
+    with contextlib.redirect_stdout(io.StringIO()):
+        return coincide(arguments)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,9 @@ def main() -> None:
     tool = TOOLS[name]
     tool.load()
     begun = time.time()
+    if is_own(name):
+        # Our command is a process of its own; this one is no part of it.
+        born = begun
     tool.run(job, out)
     ended = time.time()
     saved = _written(out / "transform.h5", ended) if is_own(name) else ended
