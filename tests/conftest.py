@@ -1,5 +1,7 @@
 """What several tests share: a made-up organ, asymmetric in every way, and a pair of pictures of it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -46,3 +48,12 @@ def small_pair(small_truth):
     fixed = Grid.from_spacing((34, 38, 28), (2.0, 2.0, 2.2), origin=(-33, -37, -30))
     moving = Grid.from_spacing((36, 34, 30), (2.1, 2.2, 2.0), origin=(-36, -37, -29))
     return pictured(fixed, name="fixed"), pictured(moving, small_truth, name="moving")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of evaluation data beside the repository; tests that need it are marked `data`."""
+    folder = Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"needs the evaluation data in {folder}")
+    return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import h5py
@@ -87,13 +88,12 @@ def write(transform: Transform, path: str | Path, compression: int = 0) -> None:
         TransformError: ITK cannot hold the transform.
         OutputError: the file cannot be written.
     """
-    records = to_records(transform)
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        _put(file, to_records(transform), compression)
+    # on a full disk HDF5 itself may bring the process down: let it write into memory
     with whole_file(path) as scratch:
-        try:
-            with h5py.File(scratch, "w") as file:
-                _put(file, records, compression)
-        except RuntimeError as error:
-            raise OSError(str(error)) from error
+        scratch.write_bytes(content.getbuffer())
 
 
 def _put(file: h5py.File, records: list[Record], compression: int) -> None:

@@ -17,16 +17,6 @@ from coincide.io.declared import check_holds, existing
 from coincide.io.frame import trimmed
 
 GZIP = b"\x1f\x8b"
-BROKEN = (
-    OSError,
-    EOFError,
-    zlib.error,
-    ValueError,
-    OverflowError,
-    nib.filebasedimages.ImageFileError,
-    nib.spatialimages.HeaderDataError,
-)
-"""What reading a damaged file raises."""
 
 
 @contextmanager
@@ -42,21 +32,33 @@ def opened(path: str | Path) -> Iterator[Any]:
         GeometryError: a spacing of zero or NaN.
     """
     path = existing(path)
-    try:
-        if path.suffix.lower() in (".hdr", ".img"):
+    if path.suffix.lower() in (".hdr", ".img"):
+        with _told(path, Exception):
             loaded = nib.load(path)
             _check_header(loaded.header, Path(loaded.file_map["image"].filename), False)
+        with _told(path, (OSError, ValueError)):
             yield loaded
-            return
-        with path.open("rb") as plain:
-            packed = plain.read(2) == GZIP
-        with gzip.open(path) if packed else path.open("rb") as stream:
-            yield _loaded(stream, path, packed)
+        return
+    with path.open("rb") as plain:
+        packed = plain.read(2) == GZIP
+    with gzip.open(path) if packed else path.open("rb") as stream:
+        # nibabel meets junk with a dozen unrelated classes of error
+        with _told(path, Exception):
+            loaded = _loaded(stream, path, packed)
+        with _told(path, (OSError, EOFError, zlib.error, ValueError)):
+            yield loaded
             while packed and stream.read(1 << 20):
                 pass
+
+
+@contextmanager
+def _told(path: Path, broken: Any) -> Iterator[None]:
+    """Turn errors of the classes `broken` into one that names the file."""
+    try:
+        yield
     except CoincideError:
         raise
-    except BROKEN as error:
+    except broken as error:
         raise UnreadableFileError(
             f"{path}: cannot be read ({error}). The file is truncated or damaged; copy or export it again."
         ) from error
@@ -88,6 +90,10 @@ def _check_header(header: Any, path: Path, packed: bool) -> None:
     shape, dtype = header.get_data_shape(), header.get_data_dtype()
     if min(shape, default=0) < 1:
         raise UnreadableFileError(f"{path}: the header declares the shape {shape}; expected positive sizes.")
+    if dtype.kind not in "biufc" and not dtype.names:
+        raise UnreadableFileError(
+            f"{path}: the header declares values of the type {dtype}, expected numbers."
+        )
     voxels = 1
     for n in shape:
         voxels *= int(n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from coincide.io.declared import check_fits, existing
 from coincide.io.notes import note
 from coincide.io.values import check_kind, grey, image_from, stored_values
 
-WRITES = (".png", ".tif", ".tiff")
+PICTURES = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF"}
+"""What pillow calls the formats that are written."""
 INCH = 25.4
 
 
@@ -129,9 +131,9 @@ def write(image: Image, path: str | Path, like_dtype: Any = None) -> None:
         OutputError: the file cannot be written, or its format cannot hold the values.
     """
     suffix = Path(path).suffix.lower()
-    if suffix not in WRITES:
+    if suffix not in PICTURES:
         raise OutputError(
-            f"{path}: loses detail (JPEG); write one of {', '.join(WRITES)}, or NIfTI, instead."
+            f"{path}: loses detail (JPEG); write one of {', '.join(PICTURES)}, or NIfTI, instead."
         )
     if image.dim != 2:
         raise DimensionError(f"{path}: a picture is 2-D, {image.name} is {image.dim}-D. Write NIfTI instead.")
@@ -140,8 +142,13 @@ def write(image: Image, path: str | Path, like_dtype: Any = None) -> None:
     values = _fitting(
         stored_values(image, like_dtype), suffix, like_dtype is None and image.kind == "intensity", path
     )
+    content = io.BytesIO()
+    # written straight to a full disk, pillow keeps silent
+    pil.fromarray(np.ascontiguousarray(values.T)).save(
+        content, PICTURES[suffix], dpi=tuple(INCH / image.grid.spacing)
+    )
     with whole_file(path) as scratch:
-        pil.fromarray(np.ascontiguousarray(values.T)).save(scratch, dpi=tuple(INCH / image.grid.spacing))
+        scratch.write_bytes(content.getbuffer())
 
 
 def _fitting(values: np.ndarray, suffix: str, free: bool, path: str | Path) -> np.ndarray:
