@@ -10,12 +10,13 @@ from typing import Any
 from coincide.checksum import describe_file
 from coincide.image import Image, Kind
 from coincide.io import as_image, as_mask, read_points, read_transform
-from coincide.methods import AbstractMethod, parse
+from coincide.methods import AbstractMethod
 from coincide.optimise.progress import Event, Progress, silent
 from coincide.pair import Pair
 from coincide.points import Points
-from coincide.registration import Registration
+from coincide.registration import Registration, configured
 from coincide.registration import register as register_pair
+from coincide.similarity import Similarity
 from coincide.transforms.base import Transform
 
 Source = Any
@@ -27,9 +28,9 @@ def register(
     moving: Source,
     method: AbstractMethod | str = "auto",
     *,
-    transform: str = "deformable",
-    preset: str = "default",
-    similarity: Any = None,
+    transform: str | None = None,
+    preset: str | None = None,
+    similarity: Similarity | str | None = None,
     fixed_mask: Source | None = None,
     moving_mask: Source | None = None,
     fixed_labels: Source | None = None,
@@ -51,9 +52,11 @@ def register(
         fixed: the image that stays: a path, a nibabel image, a SimpleITK image, or an `Image`.
         moving: the image that is warped onto the fixed one; likewise.
         method: a method, or its SPEC: `name` or `name:option=value,…`; `coincide methods` lists them.
-        transform: how far to go: `"rigid"`, `"similarity"`, `"affine"` or `"deformable"`.
+        transform: how far to go: `"rigid"`, `"similarity"`, `"affine"` or `"deformable"`; the method's own
+            where left out, which for `auto` is deformable.
         preset: time against accuracy: `"fast"`, `"default"` or `"accurate"`.
-        similarity: what to compare by; decided from the images where left out.
+        similarity: what to compare by, or its SPEC (`"lncc:radius=3"`); decided from the images where left
+            out.
         fixed_mask: voxels of the fixed image that count (0.5 and above), on its grid.
         moving_mask: voxels of the moving image that count (0.5 and above), on its grid.
         fixed_labels: label map of the fixed image; scores the result.
@@ -76,7 +79,8 @@ def register(
         RegistrationFailedError: judged failed, with `throw`.
     """
     report = progress or silent
-    chosen = parse(method) if isinstance(method, str) else method
+    # Names are checked before files are opened, as that takes no time.
+    chosen = configured(method, transform, preset, similarity, use_landmarks)
     report(Event("reading"))
     sources = {
         "fixed": fixed,
@@ -92,18 +96,17 @@ def register(
     result = register_pair(
         open_pair(**sources, time_index=time_index),
         chosen,
-        transform=transform,
-        preset=preset,
-        similarity=similarity,
-        use_landmarks=use_landmarks,
         progress=report,
         seed=seed,
         threads=threads,
         device=device,
         throw=throw,
     )
-    read = {role: describe_file(source) for role, source in sources.items() if is_path(source)}
-    return replace(result, provenance={**result.provenance, "files_read": read})
+    inputs = dict(result.provenance.get("inputs", {}))
+    for role, source in sources.items():
+        if is_path(source):
+            inputs[role] = {**inputs.get(role, {}), **describe_file(source)}
+    return replace(result, provenance={**result.provenance, "inputs": inputs})
 
 
 def open_pair(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,7 @@ def record(registration: Registration, files: Mapping[str, Any], argv: Sequence[
     return as_plain(
         {
             "coincide": __version__,
+            "versions": versions(),
             "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "argv": list(argv),
             "verdict": dataclasses.asdict(verdict),
@@ -99,6 +102,12 @@ def record(registration: Registration, files: Mapping[str, Any], argv: Sequence[
             "trace": [dataclasses.asdict(step) for step in registration.trace],
         }
     )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    packages = ("numba", "numpy", "scipy", "torch")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
 def as_plain(value: Any) -> Any:

@@ -14,9 +14,11 @@ Moving = Annotated[Path, Argument(metavar="MOVING", help="The image that is warp
 OutFolder = Annotated[Path, Option("--out", metavar="DIR", help="Folder for the results.")]
 
 Reach = Annotated[
-    str,
+    str | None,
     Option(
-        metavar="T", help="How far to go: rigid, similarity, affine or deformable.", rich_help_panel=_SEARCH
+        metavar="T",
+        help="How far to go: rigid, similarity, affine or deformable (which auto takes).",
+        rich_help_panel=_SEARCH,
     ),
 ]
 Method = Annotated[
@@ -26,7 +28,7 @@ Method = Annotated[
     ),
 ]
 Preset = Annotated[
-    str,
+    str | None,
     Option(metavar="P", help="Time against accuracy: fast, default or accurate.", rich_help_panel=_SEARCH),
 ]
 Similarity = Annotated[

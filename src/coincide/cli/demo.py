@@ -46,7 +46,7 @@ class Region:
 
 def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")] = Path("coincide-demo"),
-    preset: a.Preset = "default",
+    preset: a.Preset = None,
     threads: a.Threads = None,
 ) -> int:
     """Label a real person's brain scan: carry an atlas onto it, and measure every region.
