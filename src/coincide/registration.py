@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
 
+import numpy as np
+
+from coincide.errors import IntensityError, OptionError, OverlapError, RegistrationFailedError
 from coincide.image import Image
-from coincide.methods.base import Step
+from coincide.measures.summary import measure
+from coincide.measures.verdict import Verdict, judge
+from coincide.methods import AbstractMethod, Context, Solution, Step, parse
+from coincide.ops._parallel import get_threads, on_compile, set_threads
+from coincide.ops.memory import peak, require
+from coincide.optimise.progress import Event, Progress, silent
+from coincide.options import build
 from coincide.pair import Pair
 from coincide.points import Points
+from coincide.preprocess.check import check_registrable
+from coincide.similarity import SIMILARITIES, Similarity
 from coincide.transforms.base import Transform
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether to trust a result.
-
-    Args:
-        level: `"converged"`, `"suspicious"` or `"failed"`.
-        sentence: what a person should know and do, one or two sentences.
-        reasons: each sign that spoke against the result, a sentence each; empty when converged.
-        evidence: the numbers that were looked at.
-        thresholds: what they were held against.
-    """
-
-    level: Literal["converged", "suspicious", "failed"]
-    sentence: str
-    reasons: tuple[str, ...]
-    evidence: dict[str, float]
-    thresholds: dict[str, float]
+from coincide.transforms.resample import resample
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,3 +59,191 @@ class Registration:
     trace: tuple[Step, ...]
     decisions: tuple[str, ...]
     provenance: dict[str, Any]
+
+
+_BYTES_PER_VOXEL = {"rigid": 60, "similarity": 60, "affine": 60, "deformable": 190}
+"""Peak memory of a run beyond the images, per voxel of the fixed image, measured on brains of 5 to 8 M voxels."""
+
+
+def register(
+    pair: Pair,
+    method: AbstractMethod | str = "auto",
+    *,
+    transform: str | None = None,
+    preset: str | None = None,
+    similarity: Similarity | str | None = None,
+    use_landmarks: bool = False,
+    progress: Progress = silent,
+    seed: int = 0,
+    threads: int | None = None,
+    device: str = "cpu",
+    throw: bool = False,
+) -> Registration:
+    """Find the transform of `pair`, resample once, measure and judge. Touches no file and prints nothing.
+
+    Args:
+        pair: fixed and moving image, and whatever aids there are.
+        method: a method, or its SPEC.
+        transform: `"rigid"`, `"similarity"`, `"affine"` or `"deformable"`; the method's own where left out.
+        preset: `"fast"`, `"default"` or `"accurate"`, for `auto`.
+        similarity: a similarity or its SPEC (`"lncc:radius=3"`), in the place of the method's own.
+        use_landmarks: let the pair's landmarks steer.
+        progress: told about every step; may raise to stop.
+        seed: of the randomness, for methods that have any.
+        threads: of the kernels; the result does not depend on it.
+        device: for methods that run networks.
+        throw: raise a verdict of "failed".
+
+    Raises:
+        InputError: the pair or an option cannot be used.
+        ResourceError: memory would not suffice.
+        RegistrationFailedError: judged failed, and `throw` was asked for.
+    """
+    chosen = configured(method, transform, preset, similarity, use_landmarks)
+    check_pair(pair)
+    _check_memory(pair, transform or "deformable")
+    begun = time.perf_counter()
+    with _threads(threads), on_compile(_compile_notice(progress)):
+        solution = chosen.solve(pair, Context(progress, seed, device))
+        found = time.perf_counter()
+        result = _finish(pair, chosen, solution, progress)
+    seconds = {**solution.seconds, "solve": found - begun, "measure": time.perf_counter() - found}
+    provenance = _provenance(chosen, pair, seed, threads, device, seconds)
+    result = replace(result, provenance=provenance)
+    if throw and result.verdict.level == "failed":
+        raise RegistrationFailedError(result.verdict.sentence)
+    return result
+
+
+def configured(
+    method: AbstractMethod | str,
+    transform: str | None = None,
+    preset: str | None = None,
+    similarity: Similarity | str | None = None,
+    use_landmarks: bool = False,
+) -> AbstractMethod:
+    """`method` with what is given beside it put in its options.
+
+    Raises:
+        OptionError: something is given that the method has no option for, or an unknown value.
+    """
+    chosen = parse(method) if isinstance(method, str) else method
+    if isinstance(similarity, str):
+        similarity = build("similarity", similarity, SIMILARITIES)
+    names = {f.name for f in fields(chosen)}  # type: ignore[arg-type]
+    wanted = {"transform": transform, "preset": preset, "similarity": similarity}
+    changes = {name: value for name, value in wanted.items() if value is not None}
+    if use_landmarks:
+        changes["use_landmarks"] = True
+    # what the command line fills in where the user said nothing is no wish
+    for name, usual in (("transform", "deformable"), ("preset", "default")):
+        if name not in names and changes.get(name) == usual:
+            changes.pop(name)
+    if "transform" in changes and "model" in names:
+        changes["model"] = changes.pop("transform")
+    for name in changes:
+        if name not in names:
+            raise OptionError(
+                f"method {type(chosen).__name__.lower()!r} has no option {name!r} (given: {changes[name]!r}). "
+                f"Leave it out, or choose another method. Its options: {', '.join(sorted(names))}."
+            )
+    return replace(chosen, **changes)  # type: ignore[type-var]
+
+
+def check_pair(pair: Pair) -> None:
+    """Refuse a pair that cannot be registered, before any work.
+
+    Raises:
+        IntensityError: an image has several channels, is constant, or holds next to nothing.
+        OverlapError: the two fields of view share no space where the headers (and the initial transform) put them.
+    """
+    for image in (pair.fixed, pair.moving):
+        if image.channels != 1:
+            raise IntensityError(
+                f"{image.name}: {image.channels} channels, expected one. Pick a channel, or take their mean."
+            )
+        check_registrable(image)
+    corners = pair.fixed.grid.corners if pair.initial is None else pair.initial(pair.fixed.grid.corners)
+    index = pair.moving.grid.index(corners)
+    if (index.max(0) < -0.5).any() or (index.min(0) > np.asarray(pair.moving.grid.shape) - 0.5).any():
+        distance = np.linalg.norm(corners.mean(0) - pair.moving.grid.centre)
+        raise OverlapError(
+            f"{pair.fixed.name} and {pair.moving.name} share no space: their fields of view lie {distance:.0f} mm "
+            "apart, centre to centre. Check that they belong together; if the headers are known to be wrong, give an "
+            "initial transform (--init) that lays one on the other."
+        )
+
+
+def _check_memory(pair: Pair, transform: str) -> None:
+    voxels = max(pair.fixed.grid.size, pair.moving.grid.size)
+    needed = voxels * _BYTES_PER_VOXEL.get(transform, 190)
+    require(
+        needed,
+        f"registering {voxels:,} voxels",
+        "Resample the images to larger voxels first, or crop them to the anatomy.",
+    )
+
+
+def _finish(pair: Pair, method: AbstractMethod, solution: Solution, progress: Progress) -> Registration:
+    progress(Event("measure", "resampling and measuring"))
+    transform = solution.transform
+    inverse = transform.inverse() if solution.inverse is None else solution.inverse
+    warped = resample(pair.moving, transform, pair.fixed.grid)
+    labels = None if pair.moving_labels is None else resample(pair.moving_labels, transform, pair.fixed.grid)
+    points = None if pair.fixed_points is None else pair.fixed_points.mapped(transform)
+    measures = measure(pair, transform, inverse, warped)
+    verdict = judge(pair, solution, measures)
+    return Registration(
+        pair, transform, inverse, warped, labels, points, measures, verdict, solution.trace, solution.decisions, {}
+    )
+
+
+@contextmanager
+def _threads(number: int | None):
+    import torch
+
+    before, torch_before = get_threads(), torch.get_num_threads()
+    if number is not None:
+        set_threads(number)
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        if number is not None:
+            set_threads(before)
+            torch.set_num_threads(torch_before)
+
+
+def _compile_notice(progress: Progress):
+    told = []
+
+    def notify(name: str) -> None:
+        if not told:
+            told.append(name)
+            progress(Event("kernels", "compiling kernels, once; later runs start at once"))
+
+    return notify
+
+
+def _provenance(chosen, pair: Pair, seed: int, threads: int | None, device: str, seconds) -> dict[str, Any]:
+    return {
+        "method": type(chosen).__name__.lower(),
+        "settings": describe_settings(chosen),
+        "seed": seed,
+        "threads": threads or get_threads(),
+        "device": device,
+        "seconds": {k: round(v, 3) for k, v in seconds.items()},
+        "peak_memory_bytes": peak(),
+        "inputs": {
+            role: {"name": image.name, "shape": list(image.grid.shape), "affine": image.grid.affine.tolist()}
+            for role, image in (("fixed", pair.fixed), ("moving", pair.moving))
+        },
+    }
+
+
+def describe_settings(options: Any) -> Any:
+    """A frozen dataclass of options as plain nested values, each object with its kind."""
+    if is_dataclass(options) and not isinstance(options, type):
+        inner = {f.name: describe_settings(getattr(options, f.name)) for f in fields(options)}
+        return {"kind": type(options).__name__, **inner}
+    return list(options) if isinstance(options, tuple) else options

@@ -12,16 +12,25 @@ DEFLATE_LIMIT = 1032
 
 
 def existing(path: str | Path) -> Path:
-    """`path`, if there is such a file.
+    """`path`, if there is such a file and it may be read.
 
     Raises:
         MissingFileError: there is none, or it is a folder.
+        UnreadableFileError: it may not be read.
     """
     path = Path(path)
     if path.is_dir():
-        raise MissingFileError(f"{path}: is a folder, expected a file.")
+        raise MissingFileError(
+            f"{path}: is a folder, expected a file. Convert a DICOM series to NIfTI first."
+        )
     if not path.exists():
         raise MissingFileError(f"{path}: no such file. Check the name and the folder.")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise UnreadableFileError(
+            f"{path}: cannot be opened ({error.strerror}). Check its permissions."
+        ) from error
     return path
 
 

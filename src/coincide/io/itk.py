@@ -72,12 +72,14 @@ def _record(part: Transform) -> Record:
             f"a {type(part).__name__} has no form in ITK's files; sample it as a displacement field first."
         )
     check_orthogonal(part.grid)
-    turn = lps_turn(part.dim).astype(values.dtype).reshape(-1, *[1] * part.dim)
     # ITK keeps the first index fastest; a field's components lie together, a spline's in blocks
-    order = (*range(part.dim, 0, -1), 0) if kind == FIELDS[0] else (0, *range(part.dim, 0, -1))
-    return Record(
-        f"{kind}_double_{part.dim}_{part.dim}", (values * turn).transpose(order).ravel(), _fixed(part.grid)
-    )
+    if kind == FIELDS[0]:
+        out = np.array(values.T, order="C")
+        out[..., :2] *= -1
+    else:
+        out = np.array(values.transpose(0, *range(part.dim, 0, -1)), order="C")
+        out[:2] *= -1
+    return Record(f"{kind}_double_{part.dim}_{part.dim}", out.ravel(), _fixed(part.grid))
 
 
 def check_orthogonal(grid: Grid) -> None:

@@ -81,8 +81,8 @@ def write(transform: Transform, path: str | Path, compression: int = 0) -> None:
     Args:
         transform: fixed-world mm → moving-world mm.
         path: the file.
-        compression: gzip level of the fields, 1 to 9, or 0 for none. Smooth float32 fields shrink by a fifth
-            only, and take twenty times as long to write.
+        compression: gzip level of the fields, 1 to 9, or 0 for none. Smooth float32 fields shrink by a sixth
+            only, and take seven times as long to write.
 
     Raises:
         TransformError: ITK cannot hold the transform.

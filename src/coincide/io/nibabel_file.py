@@ -17,6 +17,8 @@ from coincide.io.declared import check_holds, existing
 from coincide.io.frame import trimmed
 
 GZIP = b"\x1f\x8b"
+BROKEN = (OSError, EOFError, zlib.error, ValueError)
+"""What reading the values of a damaged file raises."""
 
 
 @contextmanager
@@ -33,34 +35,34 @@ def opened(path: str | Path) -> Iterator[Any]:
     """
     path = existing(path)
     if path.suffix.lower() in (".hdr", ".img"):
-        with _told(path, Exception):
+        with told(path, Exception):
             loaded = nib.load(path)
             _check_header(loaded.header, Path(loaded.file_map["image"].filename), False)
-        with _told(path, (OSError, ValueError)):
+        with told(path):
             yield loaded
         return
     with path.open("rb") as plain:
         packed = plain.read(2) == GZIP
     with gzip.open(path) if packed else path.open("rb") as stream:
         # nibabel meets junk with a dozen unrelated classes of error
-        with _told(path, Exception):
+        with told(path, Exception):
             loaded = _loaded(stream, path, packed)
-        with _told(path, (OSError, EOFError, zlib.error, ValueError)):
+        with told(path):
             yield loaded
             while packed and stream.read(1 << 20):
                 pass
 
 
 @contextmanager
-def _told(path: Path, broken: Any) -> Iterator[None]:
-    """Turn errors of the classes `broken` into one that names the file."""
+def told(name: str | Path, broken: Any = BROKEN) -> Iterator[None]:
+    """Turn errors of the classes `broken` into an `UnreadableFileError` that names the file."""
     try:
         yield
     except CoincideError:
         raise
     except broken as error:
         raise UnreadableFileError(
-            f"{path}: cannot be read ({error}). The file is truncated or damaged; copy or export it again."
+            f"{name}: cannot be read ({error}). The file is truncated or damaged; copy or export it again."
         ) from error
 
 

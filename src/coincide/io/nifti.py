@@ -14,7 +14,7 @@ from coincide.image import Image
 from coincide.io.atomic import whole_file
 from coincide.io.declared import check_fits
 from coincide.io.frame import embed_affine, frame, trimmed
-from coincide.io.nibabel_file import opened
+from coincide.io.nibabel_file import opened, told
 from coincide.io.notes import warn
 from coincide.io.values import check_kind, grey, image_from, stored_values
 
@@ -57,13 +57,14 @@ def from_nibabel(
         raise wrong(f"{name}: the values are complex. Take the magnitude or one part first.")
     pick = _selection(image.shape, time_index, name)
     shape = tuple(n for n, taken in zip(image.shape, pick) if taken == slice(None))
-    # a scaled array comes as float64
-    check_fits(name, shape, dtype.itemsize if dtype.kind == "f" else dtype.itemsize + 8)
+    scaled = (getattr(image.dataobj, "slope", 1), getattr(image.dataobj, "inter", 0)) != (1, 0)
+    check_fits(name, shape, dtype.itemsize + 8 * scaled)  # a scaled array comes as float64
     affine = np.array(image.affine, dtype=np.float64)
     affine[:3] *= _unit(image.header)
     _compare_forms(image.header, shape, name)
     grid, axes = frame(affine, shape, name)
-    values = np.asarray(image.dataobj[pick])
+    with told(name):
+        values = np.asarray(image.dataobj[pick])
     if values.dtype.names:
         values = grey(np.stack([values[channel] for channel in values.dtype.names], -1), name)
     return image_from(values.reshape([shape[axis] for axis in axes]), grid, kind, name)

@@ -4,6 +4,8 @@ from coincide.methods.base import AbstractMethod, Context, Solution, Status, Ste
 from coincide.methods.registry import available, description, parse
 
 METHODS: dict[str, str] = {
+    "auto": "coincide.methods.auto:Auto",
+    "deformable": "coincide.methods.classical.deformable:Deformable",
     "linear": "coincide.methods.classical.linear:Linear",
 }
 """What users type after `--method`, and `module:class` of what they get."""

@@ -125,7 +125,8 @@ def _invert_3d(low, high, field, tolerance, iterations, out):
                         error += r[d] * r[d]
                     if error < least:
                         least = error
-                        best[:] = x
+                        for d in range(3):
+                            best[d] = x[d]
                     if error < tolerance * tolerance:
                         break
                     # a plain fixed-point step where Newton's is undefined, and now and then to leave a cycle

@@ -127,9 +127,7 @@ def _coefficients(low, high, fixed, warped, mask, count, mean, variance, radius,
         for n in range(3):
             fir_rows(s[n], ones, False, t)
             fir_columns(t, ones, False, padded, s[n])
-        total = 0.0
         for j in range(nj):
-            row = np.float32(0)
             for k in range(nk):
                 n_inv = np.float32(1) / max(count[i, j, k], np.float32(1e-6))
                 m = mask[i, j, k]
@@ -143,7 +141,13 @@ def _coefficients(low, high, fixed, warped, mask, count, mean, variance, radius,
                 p[i, j, k] = pp
                 q[i, j, k] = qq
                 r[i, j, k] = qq * w_mean - pp * f_mean
-                row += ratio * a * m
+                t[j, k] = ratio * a * m
+        # summed in a loop of its own: one that also writes may add in an order that depends on where arrays lie
+        total = 0.0
+        for j in range(nj):
+            row = np.float32(0)
+            for k in range(nk):
+                row += t[j, k]
             total += row
         sums[i] = total
 

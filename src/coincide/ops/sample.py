@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -30,42 +31,54 @@ def sample(image: Tensor, index: Tensor, mode: Mode = "linear", outside: Outside
     Returns:
         `(channel, *out)` in the image's type (float32 at least for linear and cubic).
     """
-    dim = image.ndim - 1
-    if index.shape[0] != dim:
-        raise ValueError(f"index of shape {tuple(index.shape)} does not fit a {dim}-D image.")
+    return sampler(image, mode, outside)(index)
+
+
+def sampler(image: Tensor, mode: Mode = "linear", outside: Outside = "zero") -> Callable[[Tensor], Tensor]:
+    """`sample` for many sets of positions: what depends on the image alone is done once; arguments as there."""
+    if mode == "nearest":
+        return lambda index: _nearest(image, _checked(image, index), outside)
+    if mode == "label":
+        return _label_sampler(image, outside)
     if mode == "cubic":
         image = bspline_coefficients(image)
-    if mode in ("nearest", "label"):
-        return _sample_discrete(image, index, mode, outside)
-    if kernels.fits(image):
-        return _sample_float(image, index, mode, outside)
-    return sample_reference(image, index, mode, outside)
+    if not kernels.fits(image):
+        return lambda index: sample_reference(image, _checked(image, index), mode, outside)
+    compiled = kernels.POINTWISE[f"{mode}_{image.ndim - 1}d"]
+
+    def pointwise(index: Tensor) -> Tensor:
+        out = torch.empty((image.shape[0], _checked(image, index)[0].numel()), dtype=torch.float32)
+        kernels.run_flat(compiled, image.numpy(), _flat(index), outside == "zero", out.numpy())
+        return out.reshape(image.shape[0], *index.shape[1:])
+
+    return pointwise
 
 
-def _sample_float(image: Tensor, index: Tensor, mode: Mode, outside: Outside) -> Tensor:
-    out_shape = index.shape[1:]
-    out = torch.empty((image.shape[0], index[0].numel()), dtype=torch.float32)
-    flat = index.reshape(index.shape[0], -1).to(torch.float64).numpy()
-    name = f"{mode}_{image.ndim - 1}d"
-    kernels.run_flat(kernels.POINTWISE[name], image.numpy(), flat, outside == "zero", out.numpy())
-    return out.reshape(image.shape[0], *out_shape)
+def _checked(image: Tensor, index: Tensor) -> Tensor:
+    if index.shape[0] != image.ndim - 1:
+        raise ValueError(f"index of shape {tuple(index.shape)} does not fit a {image.ndim - 1}-D image.")
+    return index
 
 
-def _sample_discrete(image: Tensor, index: Tensor, mode: Mode, outside: Outside) -> Tensor:
-    values, compact = np.unique(image.numpy(), return_inverse=True) if mode == "label" else (None, None)
-    if values is None:
-        return _nearest(image, index, outside)
+def _flat(index: Tensor) -> np.ndarray:
+    return index.reshape(index.shape[0], -1).to(torch.float64).numpy()
+
+
+def _label_sampler(image: Tensor, outside: Outside) -> Callable[[Tensor], Tensor]:
+    values, compact = np.unique(image.numpy(), return_inverse=True)
     compact = np.ascontiguousarray(compact.reshape(image.shape), dtype=np.int32)
     if 0 not in values:
         # "zero" outside must not name a label that is in the image
-        values = np.concatenate([np.zeros(1, values.dtype), values])
-        compact += 1
-    zero = int(np.flatnonzero(values == 0)[0])
-    out = np.empty((image.shape[0], index[0].numel()), dtype=np.int32)
-    flat = index.reshape(index.shape[0], -1).to(torch.float64).numpy()
-    name = f"label_{image.ndim - 1}d"
-    kernels.run_flat(kernels.POINTWISE[name], compact, flat, zero if outside == "zero" else -1, out)
-    return torch.from_numpy(values[out].reshape(image.shape[0], *index.shape[1:]))
+        values = np.append(values, values.dtype.type(0))
+    zero = int(np.flatnonzero(values == 0)[0]) if outside == "zero" else -1
+    compiled = kernels.POINTWISE[f"label_{image.ndim - 1}d"]
+
+    def vote(index: Tensor) -> Tensor:
+        out = np.empty((image.shape[0], _checked(image, index)[0].numel()), dtype=np.int32)
+        kernels.run_flat(compiled, compact, _flat(index), zero, out)
+        return torch.from_numpy(values[out].reshape(image.shape[0], *index.shape[1:]))
+
+    return vote
 
 
 def _nearest(image: Tensor, index: Tensor, outside: Outside) -> Tensor:

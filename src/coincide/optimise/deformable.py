@@ -71,14 +71,14 @@ def descend(
 ) -> Tensor:
     """Follow the similarity down from `field` `(dim, *shape)` (voxels of the level), and return where it ended."""
     features = similarity.features(level.moving, mask=level.moving_mask)
-    prepared = None if level.moving_mask is not None else similarity.prepare(level.fixed, level.fixed_mask)
-    warped, values = torch.empty_like(features), []
+    prepared = similarity.prepare(level.fixed, level.fixed_mask)
+    warped, values, known = torch.empty_like(features), [], None
     spare = torch.empty_like(field)
     for iteration in range(iterations):
-        if prepared is None or (level.moving_mask is not None and iteration % _MASK_EVERY == 0):
-            prepared = similarity.prepare(level.fixed, _common_mask(level, field))
+        if level.moving_mask is not None and iteration % _MASK_EVERY == 0:
+            known = warp(level.moving_mask.to(field.dtype)[None], field)[0] > 0.99
         warp(features, field, out=warped)
-        evaluation = prepared.value_and_gradient(warped)
+        evaluation = prepared.value_and_gradient(warped, known)
         values.append(evaluation.value)
         notify(iteration + 1, evaluation.value)
         if _has_settled(values, rule.tolerance):
@@ -95,12 +95,6 @@ def descend(
         compose(field, update, scale, out=spare)
         field = gaussian(spare, rule.field_sigma, edge=rule.edge)
     return field
-
-
-def _common_mask(level: Level, field: Tensor) -> Tensor:
-    assert level.moving_mask is not None
-    known = warp(level.moving_mask.to(field.dtype)[None], field)[0] > 0.99
-    return known if level.fixed_mask is None else known & level.fixed_mask
 
 
 def _has_settled(values: list[float], tolerance: float) -> bool:

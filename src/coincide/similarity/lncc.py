@@ -39,22 +39,27 @@ class LNCC(Similarity):
         return PreparedLNCC(windows(fixed, mask, self.radius, self.noise**2))
 
 
-@dataclass(frozen=True)
 class PreparedLNCC(Prepared):
-    """LNCC against one fixed image."""
+    """LNCC against one fixed image; keeps the windows of the last moving mask, which loops ask for again and again."""
 
-    windows: Windows
+    def __init__(self, whole: Windows):
+        self.windows = whole
+        self._last: tuple[Tensor | None, Windows] = (None, whole)
 
     def _over(self, mask: Tensor | None) -> Windows:
         w = self.windows
         if mask is None:
             return w
-        return windows(w.fixed, w.mask[0] * mask.to(w.mask.dtype), w.radius, w.epsilon)
+        if mask is not self._last[0]:
+            self._last = mask, windows(w.fixed, w.mask[0] * mask.to(w.mask.dtype), w.radius, w.epsilon)
+        return self._last[1]
 
     def reference(self, warped: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         w = self._over(mask)
         value = lncc_reference(warped, replace(w, mask=w.mask.to(warped.dtype)))
-        return value, lncc(warped.detach().double(), w)[2][0].to(warped.dtype)
+        curvature = lncc(warped.detach().double(), w)[2]
+        assert curvature is not None
+        return value, curvature[0].to(warped.dtype)
 
     def fused(self, warped: Tensor) -> bool:
         return fits(warped.detach()) and fits(self.windows.fixed)
@@ -64,6 +69,5 @@ class PreparedLNCC(Prepared):
 
     def fused_evaluation(self, warped: Tensor, mask: Tensor | None) -> Evaluation:
         value, slope, curvature = lncc(warped.detach(), self._over(mask))
-        assert slope is not None
-        assert curvature is not None
+        assert slope is not None and curvature is not None  # noqa: PT018 - asked for above
         return Evaluation(value, slope, curvature[0])

@@ -22,8 +22,9 @@ FINENESS = 4
 class BSpline(Transform):
     """`x ↦ x + Σ c_k β³(x − k)`, fixed-world mm to moving-world mm.
 
-    The spline is defined where all its `4**dim` control points exist: from the second control point to the last but
-    one along every axis. Outside, points stay where they are. Both are what ITK's `BSplineTransform` of order 3 does.
+    The spline is defined where all its `4**dim` control points exist: from the second control point to the
+    last but one along every axis. Outside, points stay where they are. Both are what ITK's `BSplineTransform`
+    of order 3 does.
 
     Args:
         coefficients: `(dim, *grid.shape)` float64 tensor, world mm.
@@ -84,7 +85,8 @@ class BSpline(Transform):
         least = float(determinants(field.voxel_vectors()).least.min())
         if least <= 0:
             raise TransformError(
-                f"the B-spline folds (smallest Jacobian determinant {least:.3g}, expected above 0): it has no inverse. "
+                f"the B-spline folds (smallest Jacobian determinant {least:.3g}, expected above 0): it "
+                "has no inverse. "
                 "Register with stronger regularity."
             )
         return field.inverse()

@@ -19,9 +19,9 @@ from coincide.transforms.displacement import Displacement, to_voxels, to_world
 class Velocity(Transform):
     """Where a point of the fixed world has flowed after unit time along a velocity `v` that does not change.
 
-    Fixed-world mm to moving-world mm. The flow is computed once, on the field's own grid, by scaling and squaring;
-    from then on it is the `displacement`, and behaves like one outside the field of view. Its inverse flows back
-    along `−v`.
+    Fixed-world mm to moving-world mm. The flow is computed once, on the field's own grid, by scaling and
+    squaring; from then on it is the `displacement`, and behaves like one outside the field of view. Its
+    inverse flows back along `−v`.
 
     Args:
         vectors: `v`, `(dim, *grid.shape)` float32 tensor, world mm per unit time.

@@ -1,0 +1,83 @@
+"""The report: one HTML file that needs nothing but a browser."""
+
+from __future__ import annotations
+
+import base64
+import os
+from importlib import resources
+from typing import Any
+
+from coincide.io.atomic import whole_file
+from coincide.registration import Registration
+from coincide.report import chart, tables
+from coincide.report.layers import Layer, closer, comparison
+from coincide.report.pictures import encode, sheet
+from coincide.report.scene import Scene, look
+
+_VERDICTS = {"converged": ("Converged", "✓"), "suspicious": ("Suspicious", "!"), "failed": ("Failed", "✕")}
+
+
+def write_report(registration: Registration, path: str | os.PathLike, title: str | None = None) -> None:
+    """Write a registration's report: verdict, pictures, measures, decisions and provenance on one HTML page.
+
+    The file loads nothing from anywhere, and appears whole or not at all.
+
+    Args:
+        registration: what `register()` returned.
+        path: the file to write, `….html`.
+        title: heading of the page; the images' names where left out.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    page = render(registration, title)
+    with whole_file(os.fspath(path)) as scratch:
+        scratch.write_text(page, encoding="utf-8")
+
+
+def render(registration: Registration, title: str | None = None) -> str:
+    """The report's HTML."""
+    from jinja2 import Environment, StrictUndefined
+
+    house = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = resources.files("coincide.report").joinpath("report.html.j2").read_text(encoding="utf-8")
+    return house.from_string(template).render(_context(registration, title))
+
+
+def _context(registration: Registration, title: str | None) -> dict[str, Any]:
+    pair, scene = registration.pair, look(registration)
+    word, sign = _VERDICTS[registration.verdict.level]
+    return {
+        "title": title or f"{pair.moving.name} → {pair.fixed.name}",
+        "pair": pair,
+        "verdict": registration.verdict,
+        "word": word,
+        "sign": sign,
+        "evidence": tables.evidence(registration),
+        "cards": tables.cards(registration),
+        "comparison": [_embedded(layer, scene) for layer in comparison(scene)],
+        "layers": [_embedded(layer, scene) for layer in closer(scene)],
+        "sections": tables.sections(registration),
+        "labels": tables.label_rows(registration),
+        "landmarks": tables.landmark_rows(registration),
+        "charts": chart.charts(registration.trace),
+        "chart_size": (chart.WIDTH, chart.HEIGHT),
+        "number": tables.number,
+        "decisions": registration.decisions,
+        "provenance": registration.provenance,
+        "points_carried": registration.points,
+    }
+
+
+def _embedded(layer: Layer, scene: Scene) -> dict[str, Any]:
+    canvas = sheet(layer, scene)
+    source = "data:image/jpeg;base64," + base64.b64encode(encode(canvas, "jpeg")).decode("ascii")
+    return {
+        "name": layer.name,
+        "title": layer.title,
+        "caption": layer.caption,
+        "legend": layer.legend,
+        "source": source,
+        "width": canvas.shape[1],
+        "height": canvas.shape[0],
+    }

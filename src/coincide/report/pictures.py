@@ -1,0 +1,108 @@
+"""Pictures of a registration as image files, for reports, pages and papers."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+
+from coincide.registration import Registration
+from coincide.report import paint
+from coincide.report.layers import Layer, closer, comparison
+from coincide.report.planes import GAP
+from coincide.report.scene import Scene, look
+
+STRIP = 34
+"""Pixels below the planes, for what they are called."""
+
+
+def overview_figure(registration: Registration) -> bytes:
+    """A PNG of the fixed image's edges on the moving image, before and after."""
+    scene = look(registration)
+    sheets = [sheet(layer, scene, heading=True) for layer in comparison(scene)]
+    gap = np.broadcast_to(paint.GROUND, (GAP, sheets[0].shape[1], 3)) if registration.pair.dim == 3 else None
+    if gap is None:
+        return encode(np.concatenate(sheets, axis=1), "png")
+    return encode(np.concatenate([sheets[0], gap, sheets[1]], axis=0), "png")
+
+
+def figure(registration: Registration, name: str) -> bytes:
+    """A PNG of one picture of the report, by name; `names` lists them.
+
+    Raises:
+        OptionError: there is no such picture of this registration.
+    """
+    from coincide.errors import unknown
+
+    scene = look(registration)
+    layers = {layer.name: layer for layer in (*comparison(scene), *closer(scene))}
+    if name not in layers:
+        raise unknown("picture", name, layers)
+    return encode(sheet(layers[name], scene), "png")
+
+
+def sheet(layer: Layer, scene: Scene, heading: bool = False) -> np.ndarray:
+    """A layer's planes side by side on one canvas, lettered, `(rows, columns, 3)`, 0 to 1."""
+    top = STRIP if heading else 0
+    height = max(p.shape[0] for p in layer.pictures)
+    width = sum(p.shape[1] for p in layer.pictures) + GAP * (len(layer.pictures) - 1)
+    canvas = np.empty((top + height + STRIP, width, 3), np.float32)
+    canvas[:] = paint.GROUND
+    left, places = 0, []
+    for picture in layer.pictures:
+        row = top + (height - picture.shape[0]) // 2
+        canvas[row : row + picture.shape[0], left : left + picture.shape[1]] = picture
+        places.append((left, row))
+        left += picture.shape[1] + GAP
+    return _lettered(canvas, layer, scene, places, layer.title if heading else "")
+
+
+def _lettered(canvas: np.ndarray, layer: Layer, scene: Scene, places, heading: str) -> np.ndarray:
+    from PIL import Image as Canvas
+    from PIL import ImageDraw
+
+    picture = Canvas.fromarray((np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8))
+    pen = ImageDraw.Draw(picture)
+    letter, small, bold = _font(20, True), _font(15), _font(19, True)
+    for view, shown, (left, top) in zip(scene.views, layer.pictures, places):
+        rows, columns = shown.shape[:2]
+        spots = ((9, rows / 2, "lm"), (columns - 9, rows / 2, "rm"), (columns / 2, 7, "ma"))
+        spots = (*spots, (columns / 2, rows - 7, "md"))
+        for text, (x, y, anchor) in zip(view.plane.letters, spots):
+            pen.text(
+                (left + x, top + y),
+                text,
+                (235, 238, 242),
+                letter,
+                anchor,
+                stroke_width=2,
+                stroke_fill=(8, 10, 12),
+            )
+        middle = (left + columns / 2, canvas.shape[0] - STRIP / 2)
+        pen.text(middle, view.plane.where, (160, 168, 178), small, "mm")
+    if heading:
+        pen.text((10, STRIP / 2), heading, (235, 238, 242), bold, "lm")
+    return np.asarray(picture, np.float32) / 255
+
+
+def _font(size: int, bold: bool = False):
+    from pathlib import Path
+
+    import matplotlib
+    from PIL import ImageFont
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", name), size)
+
+
+def encode(canvas: np.ndarray, kind: str) -> bytes:
+    """`(rows, columns, 3)` colours, 0 to 1, as the bytes of a `"png"` or a `"jpeg"`."""
+    from PIL import Image as Canvas
+
+    picture = Canvas.fromarray((np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8))
+    stream = io.BytesIO()
+    if kind == "jpeg":
+        picture.save(stream, "JPEG", quality=84, subsampling=0, optimize=True)
+    else:
+        picture.save(stream, "PNG", optimize=True)
+    return stream.getvalue()

@@ -1,0 +1,144 @@
+"""Everything the pictures need, sampled once on the planes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from coincide.grid import Grid
+from coincide.image import Image
+from coincide.measures.jacobian import jacobian_maps
+from coincide.registration import Registration
+from coincide.report.planes import Cut, Plane, planes
+from coincide.transforms.base import Transform
+from coincide.transforms.linear import Affine
+
+STRAIGHT = 1e-3
+"""mm: a transform that bends no point further than this is a linear one."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What is seen on one plane, each `(rows, columns)` unless said otherwise.
+
+    Args:
+        plane: where it is.
+        fixed: the fixed image, 0 to 1 between its darkest and its brightest.
+        before: the moving image where the headers put it, 0 to 1 likewise.
+        after: the moving image carried by the transform, 0 to 1 likewise.
+        inside: whether the pixel counts: in the fixed image's field of view, and in its mask where there is one.
+        covered: whether the moving image, carried, has a value there.
+        bent: world mm to which the transform without its linear part takes the pixels, `(rows, columns, dim)`.
+        jacobian: determinant of the whole transform.
+        folded: whether the transform folds there.
+        fixed_labels: the fixed labels, or None.
+        labels: the carried labels, or None.
+    """
+
+    plane: Plane
+    fixed: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    inside: np.ndarray
+    covered: np.ndarray
+    bent: np.ndarray
+    jacobian: np.ndarray
+    folded: np.ndarray
+    fixed_labels: np.ndarray | None
+    labels: np.ndarray | None
+
+    @cached_property
+    def displacement(self) -> np.ndarray:
+        """How far the pixels are moved beside the linear part, mm."""
+        return np.linalg.norm(self.bent - self.plane.points, axis=-1)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A registration as its pictures see it.
+
+    Args:
+        registration: the registration.
+        views: one for each plane.
+        linear: the part of the transform the grid and displacement pictures leave out, fixed-world mm →
+            moving-world mm; the identity where the transform is nothing but linear.
+        bends: whether anything is left when the linear part is taken away.
+    """
+
+    registration: Registration
+    views: tuple[View, ...]
+    linear: Affine
+    bends: bool
+
+
+def look(registration: Registration) -> Scene:
+    """Sample a registration on the planes through the middle of its fixed image."""
+    pair, transform = registration.pair, registration.transform
+    linear, bends = _linear_part(transform, pair.fixed.grid)
+    maps = jacobian_maps(transform, pair.fixed.grid)
+    fixed, moving = pair.fixed, pair.moving
+    maps = maps._replace(least=maps.least <= 0)
+    undo = linear.inverse()
+    views = []
+    for plane in planes(fixed):
+        target = transform(plane.points)
+        here, there = Cut(fixed.grid, plane.points), Cut(moving.grid, target)
+        inside = here.inside if fixed.mask is None else here.nearest(fixed.mask)
+        views.append(
+            View(
+                plane=plane,
+                fixed=here.linear(fixed.data[0]),
+                before=Cut(moving.grid, plane.points).linear(moving.data[0]),
+                after=there.linear(moving.data[0]),
+                inside=inside,
+                covered=there.inside,
+                bent=undo(target),
+                jacobian=here.linear(maps.central),
+                folded=here.nearest(maps.least) & inside,
+                fixed_labels=_labels(pair.fixed_labels, plane, here, fixed.grid),
+                labels=_labels(registration.labels, plane, here, fixed.grid),
+            )
+        )
+    return Scene(registration, _windowed(views), linear, bends)
+
+
+def _labels(labels: Image | None, plane: Plane, here: Cut, grid: Grid) -> np.ndarray | None:
+    if labels is None:
+        return None
+    return (here if labels.grid.matches(grid) else Cut(labels.grid, plane.points)).nearest(labels.data[0])
+
+
+def _linear_part(transform: Transform, grid: Grid) -> tuple[Affine, bool]:
+    """The affine map nearest to the transform, and whether the transform is more than that."""
+    lattice = np.meshgrid(*(np.linspace(0, n - 1, 12) for n in grid.shape), indexing="ij")
+    points = grid.world(np.stack(lattice, -1).reshape(-1, grid.dim))
+    target = transform(points)
+    homogeneous = np.hstack([points, np.ones((len(points), 1))])
+    solution = np.linalg.lstsq(homogeneous, target, rcond=None)[0]
+    bends = bool(np.abs(homogeneous @ solution - target).max() > STRAIGHT)
+    matrix = np.eye(grid.dim + 1)
+    if bends:
+        matrix[:-1] = solution.T
+    return Affine(matrix), bends
+
+
+def _windowed(views: list[View]) -> tuple[View, ...]:
+    """The views with their intensities brought to 0 … 1, one window for each image."""
+    fixed = _window([v.fixed for v in views])
+    moving = _window([v.after for v in views] + [v.before for v in views])
+    return tuple(
+        replace(v, fixed=fixed(v.fixed), before=moving(v.before), after=moving(v.after)) for v in views
+    )
+
+
+def _window(pictures: list[np.ndarray]):
+    values = np.concatenate([p[np.isfinite(p)][::5] for p in pictures])
+    low, high = np.percentile(values, (0.5, 99.6)) if values.size else (0.0, 1.0)
+    width = max(float(high - low), 1e-12)
+
+    def apply(picture: np.ndarray) -> np.ndarray:
+        return np.clip((np.nan_to_num(picture, nan=low) - low) / width, 0, 1).astype(np.float32)
+
+    return apply
