@@ -215,6 +215,13 @@ def test_unreadable_by_permission(nifti):
     refused(nifti, UnreadableFileError, "ermission")
 
 
+def test_a_nibabel_image_whose_file_is_cut_later(nifti):
+    loaded = nib.load(nifti)
+    nifti.write_bytes(nifti.read_bytes()[:5000])
+    with pytest.raises(UnreadableFileError, match="sound"):
+        as_image(loaded)
+
+
 def test_what_is_no_image(tmp_path):
     with pytest.raises(InputError, match="Image\\(data, Grid"):
         as_image(np.zeros((3, 4, 5)))
