@@ -337,6 +337,24 @@ def test_broken_records_are_named(tmp_path, records, match):
     assert "t.h5" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("TransformGroup", 3.0),
+        ("TransformGroup/0", "text"),
+        ("TransformGroup/0/TransformType/deeper", 3.0),
+        ("TransformGroup/0/TransformParameters", "text"),
+    ],
+)
+def test_odd_hdf5_is_refused(tmp_path, path, value):
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        file[path] = value
+        if path.endswith("Parameters"):
+            file["TransformGroup/0/TransformType"] = "AffineTransform_double_3_3"
+    with pytest.raises(TransformError, match=r"t\.h5"):
+        read_transform(tmp_path / "t.h5")
+
+
 def test_other_hdf5_is_no_transform(tmp_path):
     h5py.File(tmp_path / "t.h5", "w").close()
     with pytest.raises(TransformError, match="TransformGroup"):

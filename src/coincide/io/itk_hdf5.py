@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from coincide.errors import TransformError, UnreadableFileError
+from coincide.errors import CoincideError, TransformError, UnreadableFileError
 from coincide.io.atomic import whole_file
 from coincide.io.declared import existing
 from coincide.io.itk import Record, from_records, to_records
@@ -35,44 +35,50 @@ def read(path: str | Path) -> Transform:
         with h5py.File(path, "r") as file:
             group = file.get(GROUP)
             if not isinstance(group, h5py.Group):
-                raise TransformError(
-                    f"{path}: an HDF5 file without {GROUP}; expected one written by ITK or coincide."
-                )
-            numbers = sorted((name for name in group if name.isdigit()), key=int)
-            records = [_record(group[number], path) for number in numbers]
+                raise TransformError(f"{path}: is HDF5 without {GROUP}; expected a file of ITK or coincide.")
+            numbers = sorted((str(name) for name in group if str(name).isdigit()), key=int)
+            records = [_record(group, number, path) for number in numbers]
+    except CoincideError:
+        raise
     except (OSError, RuntimeError) as error:
-        if isinstance(error, TransformError):
-            raise
         raise UnreadableFileError(
             f"{path}: cannot be read ({error}). The file is truncated or damaged, or no HDF5 file."
         ) from error
     return from_records(records, str(path))
 
 
-def _record(group: h5py.Group, path: Path) -> Record:
-    if "TransformType" not in group:
+def _record(group: h5py.Group, number: str, path: Path) -> Record:
+    name = _stored(group, number, "TransformType")
+    if name is None:
         raise TransformError(
-            f"{path}: {group.name} has no TransformType; expected a file written by ITK or coincide."
+            f"{path}: {GROUP}/{number} has no TransformType; expected a file of ITK or coincide."
         )
-    name = np.ravel(group["TransformType"][()])[0]
+    text = np.ravel(name[()])[0]
     return Record(
-        name.decode() if isinstance(name, bytes) else str(name),
-        _numbers(group, "Parameters", path),
-        _numbers(group, "FixedParameters", path),
+        text.decode() if isinstance(text, bytes) else str(text),
+        _numbers(group, number, "Parameters", path),
+        _numbers(group, number, "FixedParameters", path),
     )
 
 
-def _numbers(group: h5py.Group, what: str, path: Path) -> np.ndarray:
+def _numbers(group: h5py.Group, number: str, what: str, path: Path) -> np.ndarray:
     """The parameters under their present name, or the misspelt one that older ITK wrote."""
-    data = group.get(f"Transform{what}", group.get(f"Tranform{what}"))
+    data = _stored(group, number, f"Transform{what}") or _stored(group, number, f"Tranform{what}")
     if data is None:
         return np.zeros(0)
+    if data.dtype.kind not in "fiu":
+        raise TransformError(f"{path}: {GROUP}/{number} has {what} of type {data.dtype}, expected numbers.")
     require(
-        2 * data.size * data.dtype.itemsize,
+        2 * data.nbytes,
         f"{path}: reading {data.size:,} parameters",
         "Use a coarser field.",
     )
     return np.ravel(data[()])
+
+
+def _stored(group: h5py.Group, number: str, key: str) -> h5py.Dataset | None:
+    data = group.get(f"{number}/{key}")
+    return data if isinstance(data, h5py.Dataset) else None
 
 
 def write(transform: Transform, path: str | Path, compression: int = 0) -> None:

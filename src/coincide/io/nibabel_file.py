@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -37,7 +37,7 @@ def opened(path: str | Path) -> Iterator[Any]:
     if path.suffix.lower() in (".hdr", ".img"):
         with told(path, Exception):
             loaded = nib.load(path)
-            _check_header(loaded.header, Path(loaded.file_map["image"].filename), False)
+            _check_header(loaded.header, Path(str(loaded.file_map["image"].filename)), False)
         with told(path):
             yield loaded
         return
@@ -66,14 +66,14 @@ def told(name: str | Path, broken: Any = BROKEN) -> Iterator[None]:
         ) from error
 
 
-def _loaded(stream: BinaryIO, path: Path, packed: bool) -> Any:
+def _loaded(stream: Any, path: Path, packed: bool) -> Any:
     image_class = _class_of(stream, path)
     _check_header(image_class.header_class.from_fileobj(stream, check=False), path, packed)
     stream.seek(0)
     return image_class.from_stream(stream)
 
 
-def _class_of(stream: BinaryIO, path: Path) -> Any:
+def _class_of(stream: Any, path: Path) -> Any:
     """The nibabel class for what the file begins with; the stream is back at its start afterwards."""
     head = stream.read(348)
     stream.seek(0)

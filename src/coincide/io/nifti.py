@@ -114,9 +114,9 @@ def _compare_forms(header: Any, shape: tuple[int, ...], name: str) -> None:
         )
         return
     n = len(shape)
-    sform = header.get_sform()
+    sform = np.asarray(header.get_sform(), dtype=np.float64)
     try:
-        qform = header.get_qform()
+        qform = np.asarray(header.get_qform(), dtype=np.float64)
     except ValueError:  # no quaternion of unit length
         qform = np.full((4, 4), np.nan)
     corners = np.array(list(product(*((0, size - 1) for size in shape))), dtype=float)

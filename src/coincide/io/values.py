@@ -138,7 +138,7 @@ def stored_values(image: Image, like_dtype: Any) -> np.ndarray:
     values = image.numpy()[0]
     if image.kind == "label":
         return values.astype(np.uint8) if values.dtype.kind == "b" else values
-    dtype = np.dtype(like_dtype or np.float32)
+    dtype: Any = np.dtype(like_dtype or np.float32)
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
