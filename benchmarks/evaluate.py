@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.cases import Case, read_cases
-from benchmarks.geometry import Lattice, read_image, read_points
+from benchmarks.geometry import Lattice, read_image, read_labels, read_points
 from benchmarks.methods import TOOLS, is_own
 from benchmarks.peers.base import AbstractTool, Job
 from benchmarks.peers.own import verdict
@@ -35,9 +35,9 @@ def overlap(case: Case, displacement: np.ndarray, fixed: Lattice) -> dict:
     """Mean Dice over the labels that both images hold."""
     if case.fixed_labels is None or case.moving_labels is None:
         return {}
-    moving, lattice = read_image(case.moving_labels)
+    moving, lattice = read_labels(case.moving_labels)
     warped = warp_labels(moving, lattice, displacement, fixed)
-    per_label = dice(read_image(case.fixed_labels)[0].astype(warped.dtype), warped, np.unique(moving))
+    per_label = dice(read_labels(case.fixed_labels)[0], warped, np.unique(moving))
     return {"dice": float(np.mean(list(per_label.values()))), "labels": len(per_label)}
 
 

@@ -55,6 +55,12 @@ def read_image(path: Path) -> tuple[np.ndarray, Lattice]:
     return data, Lattice(data.shape, np.asarray(image.affine, float)[np.ix_(keep, keep)])
 
 
+def read_labels(path: Path) -> tuple[np.ndarray, Lattice]:
+    """A label map as 64-bit integers, and its lattice."""
+    data, lattice = read_image(path)
+    return np.rint(data).astype(np.int64), lattice
+
+
 def read_points(path: Path) -> tuple[list[str], np.ndarray]:
     """Names and world positions of a `name,x,y[,z]` table."""
     rows = [line.strip().split(",") for line in path.read_text().splitlines()[1:] if line.strip()]

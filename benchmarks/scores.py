@@ -21,12 +21,12 @@ def warp_labels(labels: np.ndarray, moving: Lattice, displacement: np.ndarray, f
 
 def dice(fixed: np.ndarray, warped: np.ndarray, present: np.ndarray) -> dict[int, float]:
     """Dice of every label in `fixed` that the moving image holds too (`present`); 0 left out."""
-    labels = [v for v in np.intersect1d(np.unique(fixed), present) if v != 0]
-    top = int(max(fixed.max(), warped.max())) + 1
-    a = np.bincount(fixed.ravel().astype(np.int64), minlength=top)
-    b = np.bincount(warped.ravel().astype(np.int64), minlength=top)
-    both = np.bincount(fixed[fixed == warped].astype(np.int64), minlength=top)
-    return {int(v): float(2 * both[v] / (a[v] + b[v])) for v in labels}
+    (known, a), (other, b), (common, both) = (
+        np.unique(x, return_counts=True) for x in (fixed, warped, fixed[fixed == warped])
+    )
+    a, b, both = dict(zip(known, a)), dict(zip(other, b)), dict(zip(common, both))
+    labels = [v for v in np.intersect1d(known, present) if v != 0]
+    return {int(v): float(2 * both.get(v, 0) / (a[v] + b.get(v, 0))) for v in labels}
 
 
 def at_points(displacement: np.ndarray, fixed: Lattice, points: np.ndarray) -> np.ndarray:

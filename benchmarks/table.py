@@ -175,6 +175,8 @@ def _case_lines(rows: list[dict]) -> list[str]:
             continue
         tre = f"{r['tre_mean']:.2f} / {r['tre_median']:.2f} / {r['tre_p90']:.2f}" if "tre_mean" in r else ""
         groups = ", ".join(f"{g} {v:.2f}" for g, v in r["tre_groups"].items())
+        if r["score"] is None:
+            groups = f"no truth; moved {r['moved_mean_mm']:.1f} mm"
         back = r.get("inverse_fixed")
         residual = f"{back['mean_voxels']:.3f} / {back['p999_voxels']:.2f}" if back else ""
         busy = "~" if r.get("others_cores", 0) > BUSY else ""

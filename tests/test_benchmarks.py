@@ -82,9 +82,11 @@ def test_labels_follow_the_transform_and_never_wrap_round():
 
 
 def test_dice_counts_the_labels_of_both_and_no_background():
-    fixed = np.array([[0, 1, 1, 2], [0, 1, 1, 3]])
-    warped = np.array([[0, 1, 2, 2], [0, 1, 4, 0]])
-    assert dice(fixed, warped, np.array([0, 1, 2, 4])) == pytest.approx({1: 4 / 6, 2: 2 / 3})
+    big = 614454277
+    fixed = np.array([[0, 1, 1, big], [0, 1, 1, 3], [5, 0, 0, 0]])
+    warped = np.array([[0, 1, big, big], [0, 1, 4, 0], [0, 0, 0, 0]])
+    found = dice(fixed, warped, np.array([0, 1, big, 4, 5]))
+    assert found == pytest.approx({1: 4 / 6, big: 2 / 3, 5: 0})
 
 
 @pytest.mark.parametrize("shape", [(30, 8), (30, 8, 6)])
