@@ -166,6 +166,7 @@ def refused(tmp_path, capsys):
     return call
 
 
+@pytest.mark.filterwarnings("ignore::coincide.io.InputWarning")  # of what is met before the damage
 @pytest.mark.parametrize("role", ["fixed", "moving"])
 @pytest.mark.parametrize("bad", BAD, ids=lambda f: f.__name__)
 def test_images(refused, good, bad, role):

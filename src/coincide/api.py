@@ -7,7 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from coincide.checksum import describe_file
+from coincide.errors import OptionError
 from coincide.image import Image, Kind
 from coincide.io import as_image, as_mask, read_points, read_transform
 from coincide.methods import AbstractMethod
@@ -81,6 +84,7 @@ def register(
     report = progress or silent
     # Names are checked before files are opened, as that takes no time.
     chosen = configured(method, transform, preset, similarity, use_landmarks)
+    check_device(device)
     report(Event("reading"))
     sources = {
         "fixed": fixed,
@@ -166,6 +170,21 @@ def open_points(source: Any) -> Points:
 def open_transform(source: Transform | str | os.PathLike) -> Transform:
     """A `Transform` from a file, or as it is."""
     return source if isinstance(source, Transform) else read_transform(source)
+
+
+def check_device(name: str) -> None:
+    """Make sure that `name` is a device torch can compute on here.
+
+    Raises:
+        OptionError: it is not.
+    """
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise OptionError(
+            f"device {name!r} cannot be used here ({reason}). Leave it out for the CPU."
+        ) from error
 
 
 def is_path(source: Any) -> bool:
