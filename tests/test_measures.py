@@ -1,6 +1,7 @@
 """Measures against SimpleITK, scikit-image, scipy and answers known by hand."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from scipy.spatial.distance import cdist
 from coincide import measures
 from coincide.errors import DimensionError, LabelError, PointsError
 from coincide.grid import Grid
+from coincide.image import Image
 from coincide.measures import intensity
 from coincide.measures.lattice import Lattice, lattice
 from coincide.ops.jacobian import determinants, determinants_reference
+from coincide.pair import Pair
 from coincide.points import Points
 from coincide.transforms.displacement import Displacement
 from coincide.transforms.linear import Affine, rigid, rotation_matrix, translation
@@ -305,6 +308,73 @@ def test_inverse_residual_of_a_field_matches_its_definition():
 def test_inverse_residual_without_overlap_is_empty():
     grid = Grid.from_spacing((5, 5), 1.0)
     assert measures.inverse_residual(translation((99, 0)), translation((-99, 0)), grid, grid) == {}
+
+
+# --- everything at once ----------------------------------------------------------------------------------
+
+
+def test_measure_gathers_everything_and_leaves_out_what_is_missing():
+    grid = Grid.from_spacing((30, 26, 14), (1, 1.2, 2))
+    fixed, _ = image_pair(grid.shape)
+    shift = translation((2.0, -1.2, 2.0))
+    moved = Grid(grid.shape, shift.matrix @ grid.affine)
+    mask = torch.zeros(grid.shape, dtype=torch.bool)
+    mask[3:-3, 3:-3, 2:-2] = True
+    labels = torch.from_numpy(label_maps(grid.shape)[0])
+    points = Points([[5, 5, 5], [9, 12, 8]])
+    pair = Pair(
+        Image(fixed, grid, mask=mask),
+        Image(fixed, moved),
+        Image(labels, grid, "label"),
+        Image(labels, moved, "label"),
+        points,
+        points.mapped(shift),
+    )
+    found = measures.measure(pair, shift, shift.inverse())
+    assert list(found) == ["before", "after", "field", "inverse", "labels", "points"]
+    assert found["after"]["ncc"] == pytest.approx(1)
+    assert found["after"]["mse"] == pytest.approx(0, abs=1e-4)
+    assert found["after"]["overlap_percent"] == 100
+    assert found["before"]["ncc"] < 0.9
+    assert found["field"]["max_displacement_mm"] == pytest.approx(np.linalg.norm([2, 1.2, 2]))
+    assert found["field"]["min_jacobian"] == 1
+    assert found["inverse"]["max_mm"] < 1e-12
+    assert found["labels"]["dice_mean"] == 1
+    assert found["labels"]["dice_before_mean"] < 0.95
+    assert found["labels"]["per_label"][7] == {
+        "dice": 1.0,
+        "dice_before": found["labels"]["per_label"][7]["dice_before"],
+        "hd95_mm": 0.0,
+        "assd_mm": 0.0,
+    }
+    assert found["points"]["after"]["tre_mean_mm"] == pytest.approx(0, abs=1e-12)
+    assert found["points"]["before"]["tre_max_mm"] == pytest.approx(np.linalg.norm([2, 1.2, 2]))
+    json.dumps(found, allow_nan=False)
+    bare = measures.measure(Pair(pair.fixed, pair.moving), shift)
+    assert list(bare) == ["before", "after", "field"]
+
+
+def test_the_moving_mask_counts_where_it_is_carried():
+    grid = Grid.from_spacing((20, 24), 1.0)
+    fixed, moving = image_pair(grid.shape)
+    mask = torch.zeros(grid.shape, dtype=torch.bool)
+    mask[5:15, 6:18] = True
+    pair = Pair(Image(fixed, grid), Image(moving, grid, mask=mask))
+    found = measures.measure(pair, translation((3, 0)))
+    assert found["after"]["overlap_percent"] == pytest.approx(100 * 120 / 480)
+    expected = fixed[2:12, 6:18] - moving[5:15, 6:18]
+    assert found["after"]["mse"] == pytest.approx(float((expected**2).mean()), rel=1e-5)
+
+
+def test_images_that_do_not_meet_are_measured_without_nan():
+    fixed, moving = image_pair((20, 20))
+    far = Grid.from_spacing((20, 20), 1.0, (500, 500))
+    pair = Pair(Image(fixed, Grid.from_spacing((20, 20), 1.0)), Image(moving, far))
+    found = measures.measure(pair, translation((500, 500)), translation((-500, -500)))
+    assert found["before"]["overlap_percent"] == 0
+    assert found["before"]["ncc"] is None
+    assert found["after"]["overlap_percent"] == 100
+    json.dumps(found, allow_nan=False)
 
 
 # --- intensity ---------------------------------------------------------------------------------------------

@@ -106,7 +106,9 @@ def _checkerboard(scene: Scene) -> Layer:
         board = paint.checkerboard(view.plane.shape, square)[..., None]
         return np.where(board, paint.grey(view.fixed) * fixed_tint, paint.grey(view.after) * moving_tint)
 
-    words = "Squares of the fixed image (warm) and of the registered one (cool): structures should run on across the sides."
+    words = (
+        "Squares of the fixed image (warm) and of the registered one (cool); structures should run across."
+    )
     legend = ((css(paint.FIXED), "fixed"), (css(paint.MOVING), "moving, registered"))
     return Layer("checkerboard", "Checkerboard", words, legend, _each(scene, draw))
 
@@ -124,20 +126,22 @@ def _difference(scene: Scene, which: str, title: str, words: str) -> Layer:
 
     def draw(view: View) -> np.ndarray:
         apart = view.fixed - expected(getattr(view, which))
-        return paint.two_sided(1.6 * np.where(view.inside, apart, 0))
+        seen = view.inside & getattr(view, f"covered_{which}")
+        return paint.two_sided(1.6 * np.where(seen, apart, 0))
 
     legend = ((css(paint.MORE), "fixed image brighter"), (css(paint.LESS), "fixed image darker"))
     caption = (
-        f"The fixed image minus what the moving image, {words}, lets one expect of it: the mean fixed intensity "
-        "found beside each moving intensity, so that images of different kinds can be compared. Dark is agreement."
+        f"The fixed image minus what the moving image, {words}, lets one expect of it: the mean fixed "
+        "intensity found beside each moving intensity, so that images of different kinds can be compared. "
+        "Dark is agreement."
     )
     return Layer(f"difference-{which}", title, caption, legend, _each(scene, draw))
 
 
 def _expectation(scene: Scene, bins: int = 64) -> Callable[[np.ndarray], np.ndarray]:
     """From a moving intensity (0 … 1) to the mean fixed intensity beside it once registered."""
-    fixed = np.concatenate([v.fixed[v.inside & v.covered] for v in scene.views])
-    moving = np.concatenate([v.after[v.inside & v.covered] for v in scene.views])
+    fixed = np.concatenate([v.fixed[v.inside & v.covered_after] for v in scene.views])
+    moving = np.concatenate([v.after[v.inside & v.covered_after] for v in scene.views])
     index = np.minimum((moving * bins).astype(int), bins - 1)
     number = np.bincount(index, minlength=bins).astype(float)
     total = np.bincount(index, fixed, minlength=bins)
@@ -163,8 +167,8 @@ def _grid(scene: Scene) -> Layer:
 
     what = "without its linear part, " if scene.bends else ""
     words = (
-        f"A regular grid of {step:g} mm in the moving image, carried onto the fixed one by the transform ({what}"
-        "seen within each plane)."
+        f"A regular grid of {step:g} mm in the moving image, carried onto the fixed one by the transform "
+        f"({what}seen within each plane)."
     )
     legend = ((css(paint.MOVING), f"{step:g} mm in the moving image"),)
     return Layer("grid", "Deformation grid", words, legend, _each(scene, draw))
@@ -231,8 +235,8 @@ def _landmarks(scene: Scene) -> Layer:
     from coincide.report.landmarks import draw_landmarks
 
     words = (
-        "Each landmark of the fixed image (ring) and its partner from the moving image, carried over (dot), with "
-        "the residual between them"
+        "Each landmark of the fixed image (ring) and its partner from the moving image, carried over (dot), "
+        "with the residual between them"
     )
     words += "; the paler, the further from the plane." if scene.views[0].plane.normal is not None else "."
     legend = ((css(paint.FIXED), "fixed landmark"), (css(paint.MOVING), "moving landmark, carried over"))

@@ -30,7 +30,7 @@ def dimmed(values: np.ndarray, brightness: float) -> np.ndarray:
 
 
 def over(picture: np.ndarray, colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """`colour` laid on `picture` (both `(rows, columns, 3)` or a single colour) with opacity `alpha`, 0 … 1."""
+    """`colour` (one, or one a pixel) laid on `picture`, `(rows, columns, 3)`, with opacity `alpha`, 0 … 1."""
     alpha = np.clip(alpha, 0, 1)[..., None].astype(np.float32)
     return picture * (1 - alpha) + colour * alpha
 
@@ -45,7 +45,7 @@ def level_lines(values: np.ndarray, step: float, width: float) -> np.ndarray:
 
 
 def edges(values: np.ndarray, scale: float, width: float = 1.6) -> np.ndarray:
-    """Opacity of lines along the edges of a picture: zero crossings of its second derivative where it is steep.
+    """Opacity of lines along the edges of a picture: where its second derivative crosses zero on a slope.
 
     Args:
         values: `(rows, columns)`, 0 … 1.
@@ -60,7 +60,9 @@ def edges(values: np.ndarray, scale: float, width: float = 1.6) -> np.ndarray:
     # second derivative along the gradient: crosses zero where the picture is steepest
     along = (gx * gx * gxx + 2 * gx * gy * gyx + gy * gy * gyy) / np.maximum(steep * steep, 1e-12)
     distance = np.abs(along) / np.maximum(np.hypot(*np.gradient(along)), 1e-9)
-    threshold = 0.35 * np.percentile(steep[steep > 1e-4], 95) if (steep > 1e-4).any() else np.inf
+    # what is steep for this picture: one bright rim must not hide the edges within
+    uneven = steep[steep > 0.06 * np.percentile(steep, 98)]
+    threshold = float(np.percentile(uneven, 45)) if uneven.size else np.inf
     return _line(distance, width) * np.clip(4 * (steep / threshold - 0.75), 0, 1)
 
 

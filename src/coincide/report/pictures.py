@@ -104,5 +104,5 @@ def encode(canvas: np.ndarray, kind: str) -> bytes:
     if kind == "jpeg":
         picture.save(stream, "JPEG", quality=84, subsampling=0, optimize=True)
     else:
-        picture.save(stream, "PNG", optimize=True)
+        picture.save(stream, "PNG")
     return stream.getvalue()

@@ -14,7 +14,7 @@ from coincide.ops.sample import sample
 WIDTH = 1320
 """Pixels across all the planes together."""
 GAP = 12
-_TALLEST = 900
+_TALLEST, _FINEST = 900, 6
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,14 @@ _FLAT = (("image", (0, 1), (1, 1), ()),)
 
 
 def planes(fixed: Image) -> tuple[Plane, ...]:
-    """The planes through the middle of what is to be seen in `fixed`: three in 3-D, in 2-D the image itself."""
+    """The planes through the middle of what `fixed` shows: three in 3-D, in 2-D the image itself."""
     low, high = content_box(fixed)
     hanging = _FLAT if fixed.dim == 2 else _HANGING
     extent = high - low
     across = sum(extent[h[1][0]] for h in hanging)
     tallest = max(extent[h[2][0]] for h in hanging)
-    pixel = max(across / (WIDTH - GAP * (len(hanging) - 1)), tallest / _TALLEST)
+    finest = fixed.grid.spacing.min() / _FINEST  # more would be empty magnification
+    pixel = max(across / (WIDTH - GAP * (len(hanging) - 1)), tallest / _TALLEST, finest)
     return tuple(_plane(h, low, high, pixel) for h in hanging)
 
 
@@ -97,7 +98,7 @@ def _plane(hanging, low: np.ndarray, high: np.ndarray, pixel: float) -> Plane:
 
 
 def content_box(image: Image, margin: float = 0.04) -> tuple[np.ndarray, np.ndarray]:
-    """Corners (world mm) of an upright box round what is to be seen: the mask, or what stands out from the dark.
+    """Corners (world mm) of an upright box round the mask, or round what stands out from the dark.
 
     Args:
         image: in 2-D the whole image is taken.
@@ -127,7 +128,7 @@ def _content(image: Image, coarse) -> np.ndarray:
 
 
 class Cut:
-    """A plane's pixels among the voxels of a grid: several volumes on that grid are read off at the same places.
+    """A plane's pixels among the voxels of a grid, where several volumes are read off.
 
     Args:
         grid: where the voxels lie.

@@ -28,9 +28,10 @@ class View:
         fixed: the fixed image, 0 to 1 between its darkest and its brightest.
         before: the moving image where the headers put it, 0 to 1 likewise.
         after: the moving image carried by the transform, 0 to 1 likewise.
-        inside: whether the pixel counts: in the fixed image's field of view, and in its mask where there is one.
-        covered: whether the moving image, carried, has a value there.
-        bent: world mm to which the transform without its linear part takes the pixels, `(rows, columns, dim)`.
+        inside: whether the pixel counts: in the fixed field of view, and in the mask where there is one.
+        covered_before: whether the moving image has a value there where the headers put it.
+        covered_after: whether it has one, carried.
+        bent: where the transform without its linear part takes the pixels, world mm, `(rows, columns, dim)`.
         jacobian: determinant of the whole transform.
         folded: whether the transform folds there.
         fixed_labels: the fixed labels, or None.
@@ -42,7 +43,8 @@ class View:
     before: np.ndarray
     after: np.ndarray
     inside: np.ndarray
-    covered: np.ndarray
+    covered_before: np.ndarray
+    covered_after: np.ndarray
     bent: np.ndarray
     jacobian: np.ndarray
     folded: np.ndarray
@@ -84,16 +86,18 @@ def look(registration: Registration) -> Scene:
     views = []
     for plane in planes(fixed):
         target = transform(plane.points)
-        here, there = Cut(fixed.grid, plane.points), Cut(moving.grid, target)
+        here = Cut(fixed.grid, plane.points)
+        start, end = Cut(moving.grid, plane.points), Cut(moving.grid, target)
         inside = here.inside if fixed.mask is None else here.nearest(fixed.mask)
         views.append(
             View(
                 plane=plane,
                 fixed=here.linear(fixed.data[0]),
-                before=Cut(moving.grid, plane.points).linear(moving.data[0]),
-                after=there.linear(moving.data[0]),
+                before=start.linear(moving.data[0]),
+                after=end.linear(moving.data[0]),
                 inside=inside,
-                covered=there.inside,
+                covered_before=start.inside,
+                covered_after=end.inside,
                 bent=undo(target),
                 jacobian=here.linear(maps.central),
                 folded=here.nearest(maps.least) & inside,
@@ -135,7 +139,7 @@ def _windowed(views: list[View]) -> tuple[View, ...]:
 
 def _window(pictures: list[np.ndarray]):
     values = np.concatenate([p[np.isfinite(p)][::5] for p in pictures])
-    low, high = np.percentile(values, (0.5, 99.6)) if values.size else (0.0, 1.0)
+    low, high = np.percentile(values, (0.5, 99.5)) if values.size else (0.0, 1.0)
     width = max(float(high - low), 1e-12)
 
     def apply(picture: np.ndarray) -> np.ndarray:

@@ -44,12 +44,15 @@ def number(value: float | None, unit: str = "") -> str:
     if value is None or not np.isfinite(value):
         return "–"
     size = abs(value)
+    digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 and unit else 3
+    if unit and 0 < size < 1e-3:
+        return f"< 0.001 {unit}"
     if size != 0 and (size >= 1e6 or size < 5e-4):
         text = f"{value:.2e}"
     elif size >= 1000:
         text = f"{value:,.0f}"
     else:
-        text = f"{value:.{0 if size >= 100 else 1 if size >= 10 else 3 if size < 1 else 2}f}"
+        text = f"{value:.{digits}f}"
         text = "0" if float(text) == 0 else text
     text = text.replace("-", "−")
     return f"{text} {unit}" if unit else text
@@ -58,10 +61,13 @@ def number(value: float | None, unit: str = "") -> str:
 def sections(registration: Registration) -> list[tuple[str, list[Row]]]:
     """All measures but those of single labels and landmarks, by theme."""
     measures = registration.measures
+    where = (
+        "inside the fixed mask" if registration.pair.fixed.mask is not None else "where the images overlap"
+    )
     found = [
         ("Landmarks", _landmarks(measures.get("points"))),
         ("Labels", _labels(measures.get("labels"))),
-        ("Likeness inside the mask", _likeness(measures.get("before"), measures.get("after"))),
+        (f"Likeness {where}", _likeness(measures.get("before"), measures.get("after"))),
         ("Regularity of the transform", _field(measures.get("field"))),
         ("Transform and inverse undo each other", _inverse(measures.get("inverse"))),
     ]
@@ -80,7 +86,7 @@ def cards(registration: Registration) -> list[Card]:
         found.append(Card("Overlap of labels", before, number(labels["dice_mean"]), hint))
     before, after = measures.get("before", {}), measures.get("after", {})
     related = after.get("ncc") is not None and abs(after["ncc"]) > 0.5
-    key, words = ("ncc", "correlation (NCC)") if related else ("nmi", "mutual information (NMI)")
+    key, words = ("ncc", "correlation (NCC)") if related else ("nmi", "mutual information (NMI), 1 to 2")
     if after.get(key) is not None:
         found.append(Card("Likeness", number(before.get(key)), number(after[key]), words))
     if field := measures.get("field"):
@@ -126,7 +132,11 @@ def evidence(registration: Registration) -> list[tuple[str, str, str]]:
     """What the verdict looked at: name, value, and the threshold of that name where there is one."""
     verdict = registration.verdict
     return [
-        (name.replace("_", " "), number(value), number(verdict.thresholds[name]) if name in verdict.thresholds else "")
+        (
+            name.replace("_", " "),
+            number(value),
+            number(verdict.thresholds[name]) if name in verdict.thresholds else "",
+        )
         for name, value in verdict.evidence.items()
     ]
 
@@ -137,7 +147,7 @@ _LIKENESS = (
     ("ssim", "SSIM", "structural similarity, at most 1", 1),
     ("mae", "MAE", "mean absolute difference, in the images' own units", -1),
     ("mse", "MSE", "mean squared difference", -1),
-    ("overlap_percent", "Covered", "share of the fixed mask the moving image covers", 0),
+    ("overlap_percent", "Covered", "share of the fixed voxels that count which the moving image covers", 0),
 )
 
 
@@ -148,7 +158,7 @@ def _likeness(before: dict | None, after: dict | None) -> list[Row]:
     for key, name, hint, sense in _LIKENESS:
         if key in after:
             unit = "%" if key.endswith("percent") else ""
-            rows.append(_compared(name, hint, before.get(key), after[key], unit, sense))
+            rows.append(_compared(name, hint, (before.get(key), after[key]), unit, sense))
     return rows
 
 
@@ -156,7 +166,9 @@ def _labels(labels: dict | None) -> list[Row]:
     if not labels:
         return []
     return [
-        _compared("Dice, mean", "overlap, 0 to 1", labels.get("dice_before_mean"), labels["dice_mean"], "", 1),
+        _compared(
+            "Dice, mean", "overlap, 0 to 1", (labels.get("dice_before_mean"), labels["dice_mean"]), "", 1
+        ),
         Row("HD95, mean", "95 % of the surfaces lie within", "", number(labels["hd95_mean_mm"], "mm")),
         Row("ASSD, mean", "mean distance of the surfaces", "", number(labels["assd_mean_mm"], "mm")),
     ]
@@ -166,9 +178,14 @@ def _landmarks(points: dict | None) -> list[Row]:
     if not points:
         return []
     before, after = points["before"], points["after"]
-    names = (("tre_mean_mm", "mean"), ("tre_median_mm", "median"), ("tre_p90_mm", "90 %"), ("tre_max_mm", "largest"))
+    names = (
+        ("tre_mean_mm", "mean"),
+        ("tre_median_mm", "median"),
+        ("tre_p90_mm", "90 %"),
+        ("tre_max_mm", "largest"),
+    )
     return [
-        _compared(f"TRE, {word}", "distance of partners", before.get(key), after[key], "mm", -1)
+        _compared(f"TRE, {word}", "distance of partners", (before.get(key), after[key]), "mm", -1)
         for key, word in names
         if key in after
     ]
@@ -179,9 +196,19 @@ def _field(field: dict | None) -> list[Row]:
         return []
     folds = "share of voxels with det J ≤ 0, "
     names = (
-        ("folding_any_percent", "Folding, any differences", folds + "by any one-sided or central differences", "%"),
+        (
+            "folding_any_percent",
+            "Folding, any differences",
+            folds + "by any one-sided or central differences",
+            "%",
+        ),
         ("folding_forward_percent", "Folding, forward", folds + "by forward differences", "%"),
-        ("folding_central_percent", "Folding, central", folds + "by central differences (these can hide folds)", "%"),
+        (
+            "folding_central_percent",
+            "Folding, central",
+            folds + "by central differences (these can hide folds)",
+            "%",
+        ),
         ("min_jacobian", "Smallest Jacobian", "1 keeps volumes, 0 or less folds", ""),
         ("sd_log_jacobian", "SD of log Jacobian", "how unevenly volumes change; smaller is smoother", ""),
         ("max_displacement_mm", "Largest displacement", "linear part included", "mm"),
@@ -205,7 +232,9 @@ def _inverse(inverse: dict | None) -> list[Row]:
     ]
 
 
-def _compared(name: str, hint: str, before: float | None, after: float | None, unit: str, sense: int) -> Row:
+def _compared(name: str, hint: str, values: tuple[float | None, float | None], unit: str, sense: int) -> Row:
+    """A row of a value before and after; `sense` is 1 where more is better, −1 where less is, else 0."""
+    before, after = values
     better = None
     if before is not None and after is not None and sense and before != after:
         better = (after - before) * sense > 0
