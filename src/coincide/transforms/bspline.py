@@ -55,6 +55,7 @@ class BSpline(Transform):
 
     @property
     def dim(self) -> int:
+        """Number of spatial dimensions, 2 or 3."""
         return self.grid.dim
 
     def _map(self, points: np.ndarray) -> np.ndarray:
@@ -81,6 +82,11 @@ class BSpline(Transform):
         return Displacement(torch.from_numpy(np.moveaxis(vectors, -1, 0)), grid)
 
     def inverse(self) -> Displacement:
+        """The inverse, moving-world mm to fixed-world mm, as a field sampled four times a control point.
+
+        Raises:
+            TransformError: the spline folds.
+        """
         field = self.displacement()
         least = float(determinants(field.voxel_vectors()).least.min())
         if least <= 0:

@@ -48,6 +48,7 @@ class Velocity(Transform):
 
     @property
     def dim(self) -> int:
+        """Number of spatial dimensions, 2 or 3."""
         return self.grid.dim
 
     @cached_property
@@ -60,4 +61,5 @@ class Velocity(Transform):
         return self.displacement._map(points)
 
     def inverse(self) -> Velocity:
+        """The flow back along `−v`, moving-world mm to fixed-world mm."""
         return Velocity(-self.vectors, self.grid)
