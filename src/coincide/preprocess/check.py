@@ -38,6 +38,5 @@ def check_registrable(image: Image) -> None:
     if low == high:
         raise IntensityError(
             f"{image.name}: all {number:,} voxels {where} have the value {low:g}; a constant image shows "
-            "nothing to "
-            "register. Check the file, or its mask."
+            "nothing to register. Check the file, or its mask."
         )

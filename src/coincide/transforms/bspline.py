@@ -92,7 +92,6 @@ class BSpline(Transform):
         if least <= 0:
             raise TransformError(
                 f"the B-spline folds (smallest Jacobian determinant {least:.3g}, expected above 0): it "
-                "has no inverse. "
-                "Register with stronger regularity."
+                "has no inverse. Register with stronger regularity."
             )
         return field.inverse()
