@@ -13,6 +13,7 @@ from coincide.image import Image
 from coincide.methods.base import AbstractMethod, Context, Solution, Status, Step
 from coincide.methods.classical.deformable import Deformable
 from coincide.methods.classical.linear import Linear
+from coincide.ops.moments import moments as flat_moments
 from coincide.optimise.recorder import Recorder
 from coincide.pair import Pair
 from coincide.preprocess.foreground import foreground_weights
@@ -110,9 +111,9 @@ def inner_correlation(fixed: Image, moving: Image, matrix: np.ndarray) -> float:
     inside = (foreground_weights(Image(f, grid)) > 0) & (foreground_weights(Image(m, grid)) > 0)
     if int(inside.sum()) < 50:
         return 0.0
-    pair = torch.stack([f[inside], m[inside]]).to(torch.float64)
-    value = float(torch.corrcoef(pair)[0, 1])
-    return value if np.isfinite(value) else 0.0
+    n, a, b, aa, bb, ab = flat_moments(*(x.to(torch.float32).numpy().ravel() for x in (f, m, inside)))
+    spread = (aa - a * a / n) * (bb - b * b / n)
+    return float((ab - a * b / n) / np.sqrt(spread)) if spread > 0 else 0.0
 
 
 def _linear_similarity(similarity: Similarity) -> Similarity:

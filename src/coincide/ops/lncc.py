@@ -15,6 +15,7 @@ from torch import Tensor
 
 from coincide.ops._parallel import kernel, run
 from coincide.ops._sample_kernels import fits
+from coincide.ops.moments import total
 from coincide.ops.smooth import as_volume, box, fir_columns, fir_planes, fir_rows
 
 
@@ -40,7 +41,9 @@ def windows(fixed: Tensor, mask: Tensor | None, radius: int, epsilon: float) -> 
     safe = count.clamp(min=1e-6)
     mean = box(fixed * weight, radius) / safe
     variance = (box(fixed * fixed * weight, radius) / safe - mean * mean).clamp(min=0)
-    return Windows(fixed, weight, count, mean, variance, radius, epsilon, max(float(weight.double().sum()), 1.0))
+    # torch adds in another order on another number of threads
+    number = total(weight.cpu().numpy().ravel())
+    return Windows(fixed, weight, count, mean, variance, radius, epsilon, max(number, 1.0))
 
 
 def lncc_reference(warped: Tensor, w: Windows) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.ops.linear import normal_equations, sample_with_gradient
+from coincide.ops.moments import total
 from coincide.ops.sample import sample_affine
 from coincide.similarity.base import Prepared, Similarity
 
@@ -95,7 +96,7 @@ class Problem:
         warped = samples[0][0] if len(samples) == 1 else torch.cat([s[0] for s in samples])
         inside = samples[0][2]
         weights = self._weights(index, inside)
-        overlap = 1.0 if weights is None else float(weights.mean(dtype=torch.float64))
+        overlap = 1.0 if weights is None else total(weights.numpy().ravel()) / weights.numel()
         return (lambda: self.prepared.value(warped, weights)), overlap, warped, weights, [s[1] for s in samples]
 
     def linearise(self, matrix: np.ndarray, basis: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:

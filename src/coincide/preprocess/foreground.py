@@ -28,7 +28,7 @@ def bounding_box(weights: torch.Tensor, share: float = 0.002) -> tuple[np.ndarra
     start, stop = [], []
     for axis, n in enumerate(weights.shape):
         others = tuple(a for a in range(weights.ndim) if a != axis)
-        along = torch.cumsum(weights.sum(dim=others, dtype=torch.float64), 0).numpy()
+        along = np.cumsum(weights.numpy().sum(axis=others, dtype=np.float64))
         total = along[-1]
         if total <= 0:
             start.append(0)
@@ -60,8 +60,9 @@ def moments(image: Image, weights: torch.Tensor) -> Moments:
         w = np.ones_like(w)
     points = image.grid.points().reshape(-1, image.dim)
     flat = w.ravel() / w.sum()
-    centre = flat @ points
+    # einsum, not a matrix product: BLAS adds in an order that depends on the number of threads
+    centre = np.einsum("n,na->a", flat, points)
     apart = points - centre
-    values, axes = np.linalg.eigh((apart * flat[:, None]).T @ apart)
+    values, axes = np.linalg.eigh(np.einsum("n,na,nb->ab", flat, apart, apart))
     order = np.argsort(values)[::-1]
     return Moments(centre, axes[:, order], np.sqrt(np.maximum(values[order], 0)))

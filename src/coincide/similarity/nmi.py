@@ -144,13 +144,14 @@ class Information(Prepared):
         """Value; its derivative with respect to the joint distribution; curvature for each fixed bin."""
         fixed, moving = joint.sum(axis=1), joint.sum(axis=0)
         log_both, log_moving = _log(joint), _log(moving)
-        both = -float(np.vdot(joint, log_both))
-        margins = -float(np.vdot(moving, log_moving)) - float(np.vdot(fixed, _log(fixed)))
+        # not by BLAS, which adds long vectors in an order that depends on the number of threads
+        both = -float((joint * log_both).sum())
+        margins = -float((moving * log_moving).sum()) - float((fixed * _log(fixed)).sum())
         centres = np.arange(self.bins)
         share = np.maximum(fixed, _TINY)
-        mean = joint @ centres / share
+        mean = (joint * centres).sum(axis=1) / share
         # no row can be narrower than the window is by itself
-        variance = np.maximum(joint @ centres**2 / share - mean**2, 1 / 3)
+        variance = np.maximum((joint * centres**2).sum(axis=1) / share - mean**2, 1 / 3)
         rows = (self.bins - 3) ** 2 / variance
         if not self.normalised:
             return both - margins, log_moving - log_both, rows

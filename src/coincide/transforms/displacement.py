@@ -72,8 +72,8 @@ def to_world(vectors: torch.Tensor, grid: Grid) -> torch.Tensor:
 
 
 def _turn(vectors: torch.Tensor, matrix: np.ndarray) -> torch.Tensor:
-    m = torch.tensor(matrix, dtype=vectors.dtype, device=vectors.device)
-    return torch.einsum("ij,j...->i...", m, vectors).contiguous()
+    # spelt out: a matrix product may add in an order that depends on the number of threads
+    return torch.stack([sum(float(m) * v for m, v in zip(row, vectors)) for row in matrix])
 
 
 def invert_world(vectors: torch.Tensor, grid: Grid) -> torch.Tensor:

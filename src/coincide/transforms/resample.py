@@ -94,8 +94,8 @@ def _lattice(matrix: np.ndarray, shape: tuple[int, ...]) -> Tensor:
 
 def _apply(part: Transform, points: Tensor) -> Tensor:
     if isinstance(part, Affine):
-        m = torch.from_numpy(part.matrix.copy())
-        flat = m[:-1, :-1] @ points.flatten(1) + m[:-1, -1:]
-        return flat.reshape(points.shape)
+        # spelt out: a matrix product may add in an order that depends on the number of threads
+        rows = part.matrix[:-1].tolist()
+        return torch.stack([sum(m * x for m, x in zip(row, points)) + row[-1] for row in rows])
     mapped = part._map(points.flatten(1).T.contiguous().numpy())
     return torch.from_numpy(np.ascontiguousarray(mapped.T)).reshape(points.shape)
