@@ -6,7 +6,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-# Read by OpenMP when torch is loaded. Its threads otherwise spin while they wait for each other, and where others
+# Read by OpenMP when torch is loaded. Its threads otherwise spin while they wait for each other: where others
 # use the machine too, a run of many small steps takes fifteen times as long (36 s against 2.3 s, measured).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
