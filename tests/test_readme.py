@@ -67,3 +67,16 @@ def _options(command) -> set[str]:
     group = typer.main.get_command(app)
     named = next(c for c in group.commands.values() if c.callback.__name__ == command.__name__)
     return {option for parameter in named.params for option in parameter.opts} | {"--help", "--debug"}
+
+
+def test_the_contract_names_every_file_and_exit_code():
+    from coincide.results import NAMES
+
+    text = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in text for name in NAMES)
+    codes = {error.exit_code for error in _subclasses(coincide.CoincideError)} | {0, 2, 143}
+    assert all(re.search(rf"\b{code}\b", text) for code in codes)
+
+
+def _subclasses(cls):
+    return {cls}.union(*(_subclasses(sub) for sub in cls.__subclasses__()))
