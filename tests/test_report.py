@@ -371,9 +371,37 @@ def test_charts_follow_stages_and_levels():
     assert (linear.stage, linear.iterations, linear.first, linear.last) == ("linear", 3, -1.0, -3.0)
     assert linear.seconds == pytest.approx(1.5)
     assert deformable.seconds == pytest.approx(4.2 - 1.5)
-    assert [name for _, name in deformable.levels] == ["level 1", "level 2"]
+    assert [name for _, name in deformable.levels] == ["1", "2"]
     assert len(deformable.borders) == 1
     x, y = np.array([p.split(",") for p in linear.lines[0].split()], float).T
     assert (np.diff(x) > 0).all()
     assert (np.diff(y) > 0).all()  # a falling value goes down the page
     assert chart.charts(()) == ()
+
+
+def test_each_level_has_a_scale_of_its_own_and_noise_stays_flat():
+    values = [-1, -2, -100, -100.001]
+    steps = tuple(Step("a", 1 + i // 2, i, v, 0.1) for i, v in enumerate(values))
+    (drawn,) = chart.charts(steps)
+    heights = [[float(p.split(",")[1]) for p in line.split()] for line in drawn.lines]
+    assert heights[0][1] - heights[0][0] > 50
+    assert heights[1][1] - heights[1][0] < 2
+
+
+def test_the_heading_has_no_folders():
+    (found,) = re.findall("<h1>(.*)</h1>", render(named("/data/a/fixed.nii.gz", "C:\\b\\moving.nii.gz")))
+    assert found == "moving.nii.gz → fixed.nii.gz"
+
+
+def named(fixed, moving):
+    found = registration(2, aids=False)
+    pair = replace(found.pair, fixed=replace(found.pair.fixed, name=fixed))
+    return replace(found, pair=replace(pair, moving=replace(pair.moving, name=moving)))
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.31, "0.3 s"), (59.4, "59 s"), (119.8, "2 min 0 s")])
+def test_time_is_told_as_people_tell_it(seconds, text):
+    found = registration(2, aids=False, provenance={"seconds": {"solve": seconds}, "peak_memory_bytes": 2e9})
+    cards = {card.name: card for card in tables.cards(found)}
+    assert cards["Time"].after == text
+    assert "2.0 GB" in cards["Time"].hint

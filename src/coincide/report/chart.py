@@ -17,8 +17,9 @@ class Chart:
 
     Args:
         stage: its name.
-        lines: one for each level, as the points of an SVG polyline.
-        levels: where each level's name stands, and the name.
+        lines: one for each level, as the points of an SVG polyline, from its own highest value at the top
+            to its own lowest, as levels see other images and their values cannot be compared.
+        levels: where each level's number stands, and the number, where there is room for it.
         borders: where one level ends and the next begins.
         first: the value at the start.
         last: the value at the end.
@@ -47,18 +48,22 @@ def charts(trace: tuple[Step, ...]) -> tuple[Chart, ...]:
 
 
 def _chart(stage: str, steps: list[Step], seconds: float) -> Chart:
-    values = [step.value for step in steps]
-    low, high = min(values), max(values)
     across = (WIDTH - _LEFT - _RIGHT) / max(len(steps) - 1, 1)
-    up = (HEIGHT - _TOP - _BOTTOM) / ((high - low) or 1.0)
     lines, levels, borders, at = [], [], [], 0
     for level, group in itertools.groupby(steps, key=lambda step: step.level):
         run = list(group)
         x = [_LEFT + (at + i) * across for i in range(len(run))]
-        lines.append(" ".join(f"{a:.1f},{_TOP + (high - s.value) * up:.1f}" for a, s in zip(x, run)))
-        levels.append(((x[0] + x[-1]) / 2, f"level {level}"))
+        lines.append(" ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, _heights([s.value for s in run]))))
+        if x[-1] - x[0] + across > 12:
+            levels.append(((x[0] + x[-1]) / 2, str(level)))
         at += len(run)
         borders.append(x[-1] + across / 2)
-    return Chart(
-        stage, tuple(lines), tuple(levels), tuple(borders[:-1]), values[0], values[-1], len(steps), seconds
-    )
+    first, last = steps[0].value, steps[-1].value
+    return Chart(stage, tuple(lines), tuple(levels), tuple(borders[:-1]), first, last, len(steps), seconds)
+
+
+def _heights(values: list[float]) -> list[float]:
+    low, high = min(values), max(values)
+    # a level that hardly changes is a flat line, not a picture of its noise
+    span = max(high - low, 1e-3 * abs(high), 1e-12)
+    return [_TOP + (high - value) / span * (HEIGHT - _TOP - _BOTTOM) for value in values]

@@ -64,6 +64,11 @@ def _each(scene: Scene, draw: Callable[[View], np.ndarray]) -> tuple[np.ndarray,
     return tuple(draw(view) for view in scene.views)
 
 
+def short(name: str) -> str:
+    """A file's name without its folders."""
+    return name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+
+
 def css(colour: np.ndarray) -> str:
     """A colour as a web page writes it."""
     return "#" + "".join(f"{round(float(c) * 255):02x}" for c in colour)
@@ -83,13 +88,13 @@ def _edges_after(view: View) -> np.ndarray:
 
 
 def _fixed(scene: Scene) -> Layer:
-    name = scene.registration.pair.fixed.name
+    name = short(scene.registration.pair.fixed.name)
     words = f"The fixed image ({name}). Flicker between it and “After”: what jumps does not match."
     return Layer("fixed", "Fixed", words, (), _each(scene, lambda v: paint.grey(v.fixed)))
 
 
 def _before(scene: Scene) -> Layer:
-    words = f"The moving image ({scene.registration.pair.moving.name}) where its header puts it."
+    words = f"The moving image ({short(scene.registration.pair.moving.name)}) where its header puts it."
     return Layer("before", "Before", words, (), _each(scene, lambda v: paint.grey(v.before)))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from coincide.io.atomic import whole_file
 from coincide.registration import Registration
 from coincide.report import chart, tables
-from coincide.report.layers import Layer, closer, comparison
+from coincide.report.layers import Layer, closer, comparison, short
 from coincide.report.pictures import encode, sheet
 from coincide.report.scene import Scene, look
 
@@ -48,7 +48,7 @@ def _context(registration: Registration, title: str | None) -> dict[str, Any]:
     pair, scene = registration.pair, look(registration)
     word, sign = _VERDICTS[registration.verdict.level]
     return {
-        "title": title or f"{pair.moving.name} → {pair.fixed.name}",
+        "title": title or f"{short(pair.moving.name)} → {short(pair.fixed.name)}",
         "pair": pair,
         "verdict": registration.verdict,
         "word": word,

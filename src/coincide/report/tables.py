@@ -95,7 +95,26 @@ def cards(registration: Registration) -> list[Card]:
     if inverse := measures.get("inverse"):
         hint = f"99.9 % within {number(inverse.get('p999_mm'))} mm"
         found.append(Card("Inverse residual", "", number(inverse.get("mean_mm"), "mm"), hint))
+    if took := _took(registration.provenance):
+        found.append(took)
     return found
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _took(provenance: dict) -> Card | None:
+    seconds = provenance.get("seconds", {})
+    if "solve" not in seconds:
+        return None
+    memory = provenance.get("peak_memory_bytes")
+    hint = f"and {memory / 1e9:.1f} GB of memory at most" if memory else "to find the transform"
+    return Card("Time", "", duration(seconds["solve"]), hint)
 
 
 def label_rows(registration: Registration) -> list[dict]:
