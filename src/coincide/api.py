@@ -169,7 +169,7 @@ def open_points(source: Any) -> Points:
 
 def open_transform(source: Transform | str | os.PathLike) -> Transform:
     """A `Transform` from a file, or as it is."""
-    return source if isinstance(source, Transform) else read_transform(source)
+    return source if isinstance(source, Transform) else read_transform(Path(source))
 
 
 def check_device(name: str) -> None:

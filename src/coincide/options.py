@@ -120,7 +120,7 @@ def _value(where: str, text: str, hint: Any, families: Mapping[type, Family]) ->
         return _sequence(where, text, hint, families)
     if isinstance(hint, type) and hint in families:
         return build(where, text, families[hint], families)
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return build(where, text, {hint.__name__.lower(): hint}, families)
     return _scalar(where, text, hint)
 
