@@ -21,6 +21,7 @@ from coincide.pair import Pair
 from coincide.points import Points
 from coincide.transforms.displacement import Displacement
 from coincide.transforms.linear import Affine, rigid, rotation_matrix, translation
+from coincide.transforms.velocity import Velocity
 
 
 def smooth_noise(shape, sigma, seed):
@@ -226,11 +227,12 @@ def test_folding_is_counted_inside_the_mask():
     assert inside["sd_log_jacobian"] == pytest.approx(np.log(2) / 2)
 
 
-@pytest.mark.parametrize("kind", ["affine", "same grid", "other grid", "field last"])
+@pytest.mark.parametrize("kind", ["affine", "same grid", "velocity", "other grid", "field last"])
 def test_lattice_is_the_transform(kind):
     grid = oblique_grid((14, 17, 12))
-    own = grid if kind in ("same grid", "affine") else oblique_grid((9, 20, 8), (2.0, 1.0, 5.0))
-    field = Displacement(torch.from_numpy(4 * smooth_noise(own.shape, 2.0, 2)), own)
+    own = grid if kind in ("same grid", "velocity", "affine") else oblique_grid((9, 20, 8), (2.0, 1.0, 5.0))
+    vectors = torch.from_numpy(4 * smooth_noise(own.shape, 2.0, 2))
+    field = Velocity(vectors, own) if kind == "velocity" else Displacement(vectors, own)
     affine = rigid((5, -8, 11), (3, -2, 4), grid.centre) @ Affine(np.diag([1.1, 0.9, 1.05, 1]))
     transform = {"affine": affine, "field last": field @ affine}.get(kind, affine @ field)
     found = lattice(transform, grid)
@@ -303,6 +305,14 @@ def test_inverse_residual_of_a_field_matches_its_definition():
     few = measures.inverse_residual(transform, back, grid, grid, limit=500)
     assert 300 < few["forward"]["points"] <= 500
     assert few["mean_mm"] == pytest.approx(found["mean_mm"], rel=0.2)
+
+
+def test_inverse_residual_knows_where_a_velocity_ends():
+    grid = Grid.from_spacing((16, 18), 1.0)
+    flow = Velocity(torch.from_numpy(smooth_noise(grid.shape, 3.0, 4)), grid)
+    wide = Grid.from_spacing((40, 40), 1.0, (-10, -10))
+    found = measures.inverse_residual(flow, flow.inverse(), wide, wide)
+    assert found["forward"]["points"] <= 16 * 18
 
 
 def test_inverse_residual_without_overlap_is_empty():

@@ -9,6 +9,7 @@ from coincide.grid import Grid
 from coincide.measures.lattice import BLOCK
 from coincide.transforms.base import Transform
 from coincide.transforms.displacement import Displacement
+from coincide.transforms.velocity import Velocity
 
 LIMIT = 1_000_000
 
@@ -98,7 +99,7 @@ def _followed(transform: Transform, points: np.ndarray) -> tuple[np.ndarray, np.
     """Where the points go, and whether each stays inside every displacement field on its way."""
     inside = np.ones(len(points), dtype=bool)
     for part in reversed(transform.parts()):
-        if isinstance(part, Displacement):
+        if isinstance(part, Displacement | Velocity):
             inside &= part.grid.inside(points)
         points = part(points)
     return points, inside

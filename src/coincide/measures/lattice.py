@@ -13,6 +13,7 @@ from coincide.ops.jacobian import Determinants, determinants
 from coincide.transforms.base import Transform
 from coincide.transforms.displacement import Displacement, to_voxels
 from coincide.transforms.linear import Affine
+from coincide.transforms.velocity import Velocity
 
 BLOCK = 1 << 19
 """Points worked on at a time: some 50 MB of float64."""
@@ -80,6 +81,8 @@ def lattice(transform: Transform, grid: Grid) -> Lattice:
     *outer, inner = transform.parts()
     if isinstance(inner, Affine):
         outer, inner = [*outer, inner], None
+    if isinstance(inner, Velocity):
+        inner = inner.displacement
     if all(isinstance(p, Affine) for p in outer) and (inner is None or _stands_on(inner, grid)):
         affine = np.eye(grid.dim + 1)
         for part in outer:
