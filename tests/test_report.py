@@ -22,6 +22,7 @@ from coincide.pair import Pair
 from coincide.points import Points
 from coincide.registration import Registration, Verdict
 from coincide.report import chart, paint, tables
+from coincide.report.landmarks import draw_landmarks
 from coincide.report.layers import closer, comparison
 from coincide.report.page import render
 from coincide.report.planes import Cut, planes
@@ -317,6 +318,19 @@ def test_edges_lie_on_edges():
     assert lines[40, 50] == lines[5, 5] == lines[40, 25] == 0
     titles = [layer.title for layer in comparison(look(registration(2, aids=False)))]
     assert titles == ["Before", "After"]
+
+
+def test_landmarks_are_drawn_where_they_are():
+    (view,) = look(registration(2, aids=False)).views
+    here, there = view.plane.points[100, 120], view.plane.points[100, 180]
+    picture = draw_landmarks(view, here[None], there[None])
+    plain = paint.dimmed(view.fixed, 0.75)
+    touched = np.argwhere(np.abs(picture - plain).max(-1) > 0.1)
+    assert touched.min(0) == pytest.approx([94, 114], abs=1)
+    assert touched.max(0) == pytest.approx([106, 183], abs=1)
+    np.testing.assert_allclose(picture[100, 180], paint.MOVING, atol=0.02)
+    np.testing.assert_allclose(picture[95, 120], paint.FIXED, atol=0.1)
+    np.testing.assert_allclose(picture[100, 150], 1, atol=0.02)
 
 
 def test_level_lines_are_as_far_apart_as_they_should_be():

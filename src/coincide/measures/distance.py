@@ -126,11 +126,11 @@ def _between(one: tuple, other: tuple, grid: Grid) -> SurfaceDistance | None:
 
 def _directed(source: tuple, target: tuple, grid: Grid) -> np.ndarray:
     """Distance of each source point from the nearest target point, mm."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     distance = np.zeros(len(source[0]))
     apart = ~np.isin(source[0], target[0], assume_unique=True)
     if apart.any():
-        tree = cKDTree(grid.world(target[1]), balanced_tree=False, compact_nodes=False)
+        tree = KDTree(grid.world(target[1]), balanced_tree=False, compact_nodes=False)
         distance[apart] = tree.query(grid.world(source[1][apart]))[0]
     return distance

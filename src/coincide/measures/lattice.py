@@ -79,15 +79,16 @@ def lattice(transform: Transform, grid: Grid) -> Lattice:
     A field that stands on this grid is taken as it is; any other transform is sampled, in blocks.
     """
     *outer, inner = transform.parts()
-    if isinstance(inner, Affine):
-        outer, inner = [*outer, inner], None
     if isinstance(inner, Velocity):
         inner = inner.displacement
-    if all(isinstance(p, Affine) for p in outer) and (inner is None or _stands_on(inner, grid)):
-        affine = np.eye(grid.dim + 1)
-        for part in outer:
-            affine = affine @ part.matrix
-        return Lattice(grid, None if inner is None else to_voxels(inner.vectors.cpu(), grid), affine)
+    linear = [part.matrix for part in (*outer, inner) if isinstance(part, Affine)]
+    affine = np.eye(grid.dim + 1)
+    for matrix in linear:
+        affine = affine @ matrix
+    if len(linear) == len(outer) + 1:
+        return Lattice(grid, None, affine)
+    if len(linear) == len(outer) and isinstance(inner, Displacement) and inner.grid.matches(grid):
+        return Lattice(grid, to_voxels(inner.vectors.cpu(), grid), affine)
     field = np.empty((grid.dim, *grid.shape), dtype=np.float32)
     planes = max(1, BLOCK * grid.shape[0] // grid.size)
     for low in range(0, grid.shape[0], planes):
@@ -96,10 +97,6 @@ def lattice(transform: Transform, grid: Grid) -> Lattice:
         moved = (transform(points) - points) @ grid.inverse_affine[:-1, :-1].T
         field[:, low:high] = np.moveaxis(moved, -1, 0)
     return Lattice(grid, torch.from_numpy(field), np.eye(grid.dim + 1))
-
-
-def _stands_on(part: Transform, grid: Grid) -> bool:
-    return isinstance(part, Displacement) and part.grid.matches(grid)
 
 
 def _lines(row: np.ndarray, shape) -> Tensor:

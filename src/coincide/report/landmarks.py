@@ -5,18 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from coincide.report import paint
-from coincide.report.scene import Scene, View
+from coincide.report.scene import View
 
 _FINE = 3
 
 
-def draw_landmarks(scene: Scene, view: View) -> np.ndarray:
-    """The fixed image with every landmark, its carried partner and the residual, `(rows, columns, 3)`."""
+def draw_landmarks(view: View, here: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """The fixed image with every landmark, its carried partner and the residual, `(rows, columns, 3)`.
+
+    Args:
+        view: the plane to draw on.
+        here: fixed landmarks, world mm, `(number, dim)`.
+        there: the moving landmarks carried into the fixed world, mm, `(number, dim)`.
+    """
     from PIL import Image as Canvas
     from PIL import ImageDraw
 
-    pair = scene.registration.pair
-    here, there = pair.fixed_points.world, scene.registration.inverse(pair.moving_points.world)
     rows, columns = view.plane.shape
     # drawn large and made small, for smooth rims
     canvas = Canvas.new("RGBA", (columns * _FINE, rows * _FINE), (0, 0, 0, 0))
@@ -24,7 +28,7 @@ def draw_landmarks(scene: Scene, view: View) -> np.ndarray:
     opacity = _opacity(view, here)
     for i in np.argsort(opacity):
         ring, dot = (view.plane.pixels(p[i]) * _FINE + _FINE / 2 for p in (here, there))
-        alpha = round(255 * opacity[i])
+        alpha = round(255 * float(opacity[i]))
         pen.line([*ring, *dot], fill=(255, 255, 255, alpha), width=2 * _FINE)
         pen.ellipse(_round(dot, 3.0), fill=(*_bytes(paint.MOVING), alpha))
         pen.ellipse(_round(ring, 5.5), outline=(*_bytes(paint.FIXED), alpha), width=2 * _FINE)

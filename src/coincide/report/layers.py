@@ -54,10 +54,12 @@ def closer(scene: Scene) -> tuple[Layer, ...]:
     makers += [_grid, _jacobian, _displacement] if scene.bends else [_grid]
     if any(v.labels is not None or v.fixed_labels is not None for v in scene.views):
         makers.append(_outlines)
+    found = tuple(make(scene) for make in makers)
     pair = scene.registration.pair
     if pair.fixed_points and pair.moving_points:
-        makers.append(_landmarks)
-    return tuple(make(scene) for make in makers)
+        carried = pair.moving_points.mapped(scene.registration.inverse)
+        found = (*found, _landmarks(scene, pair.fixed_points.world, carried.world))
+    return found
 
 
 def _each(scene: Scene, draw: Callable[[View], np.ndarray]) -> tuple[np.ndarray, ...]:
@@ -236,7 +238,7 @@ def _outlines(scene: Scene) -> Layer:
     return Layer("labels", "Labels", words, tuple(legend), _each(scene, draw))
 
 
-def _landmarks(scene: Scene) -> Layer:
+def _landmarks(scene: Scene, here: np.ndarray, there: np.ndarray) -> Layer:
     from coincide.report.landmarks import draw_landmarks
 
     words = (
@@ -245,7 +247,9 @@ def _landmarks(scene: Scene) -> Layer:
     )
     words += "; the paler, the further from the plane." if scene.views[0].plane.normal is not None else "."
     legend = ((css(paint.FIXED), "fixed landmark"), (css(paint.MOVING), "moving landmark, carried over"))
-    return Layer("landmarks", "Landmarks", words, legend, _each(scene, lambda v: draw_landmarks(scene, v)))
+    return Layer(
+        "landmarks", "Landmarks", words, legend, _each(scene, lambda v: draw_landmarks(v, here, there))
+    )
 
 
 def _above(

@@ -143,7 +143,8 @@ def landmark_rows(registration: Registration) -> list[dict]:
     after = target_registration_error(pair.fixed_points, pair.moving_points, registration.transform)
     names = pair.fixed_points.names
     return [
-        {"name": names[i], "before": number(before[i]), "after": number(after[i])} for i in np.argsort(-after)
+        {"name": names[i], "before": number(float(before[i])), "after": number(float(after[i]))}
+        for i in np.argsort(-after)
     ]
 
 
