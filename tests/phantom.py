@@ -40,7 +40,12 @@ def head(world: np.ndarray) -> np.ndarray:
 
 def texture(world: np.ndarray) -> np.ndarray:
     """Smooth waves of 14 to 33 mm that repeat nowhere, from −1 to 1."""
-    waves = [((0.23, 0.11, -0.17), 0.3), ((-0.13, 0.29, 0.08), 1.9), ((0.07, -0.19, 0.31), 4.1), ((0.33, 0.2, 0.14), 2.7)]
+    waves = [
+        ((0.23, 0.11, -0.17), 0.3),
+        ((-0.13, 0.29, 0.08), 1.9),
+        ((0.07, -0.19, 0.31), 4.1),
+        ((0.33, 0.2, 0.14), 2.7),
+    ]
     total = np.zeros(world.shape[:-1])
     for k, phase in waves:
         total += np.sin(world @ np.array(k[: world.shape[-1]]) + phase)
@@ -82,7 +87,9 @@ def code_name(code) -> str:
     return "".join(("LR", "PA", "IS")[world][sign > 0] for world, sign in zip(order, signs))
 
 
-def grid_around(dim: int, spacing=3.0, direction=None, extent=(150, 172, 144), centre=(1.0, 5.0, -2.0)) -> Grid:
+def grid_around(
+    dim: int, spacing=3.0, direction=None, extent=(150, 172, 144), centre=(1.0, 5.0, -2.0)
+) -> Grid:
     """A grid that holds the head with room to spare, its axes along the columns of `direction`."""
     direction = np.eye(dim) if direction is None else direction
     spacing = np.broadcast_to(np.asarray(spacing, dtype=float), (dim,))

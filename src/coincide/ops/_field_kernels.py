@@ -16,9 +16,10 @@ def _warp_3d(low, high, image, field, scale, add, out):
         for v in range(field.shape[2]):
             for w in range(field.shape[3]):
                 dx, dy, dz = s * field[0, u, v, w], s * field[1, u, v, w], s * field[2, u, v, w]
-                x = min(max(np.float32(u) + dx, np.float32(0)), np.float32(ni - 1))
-                y = min(max(np.float32(v) + dy, np.float32(0)), np.float32(nj - 1))
-                z = min(max(np.float32(w) + dz, np.float32(0)), np.float32(nk - 1))
+                # in this order a NaN ends at 0: no index may ever come from one
+                x = min(max(np.float32(0), np.float32(u) + dx), np.float32(ni - 1))
+                y = min(max(np.float32(0), np.float32(v) + dy), np.float32(nj - 1))
+                z = min(max(np.float32(0), np.float32(w) + dz), np.float32(nk - 1))
                 i, j, k = int(x), int(y), int(z)
                 a, b, c = x - np.float32(i), y - np.float32(j), z - np.float32(k)
                 i1, j1, k1 = min(i + 1, ni - 1), min(j + 1, nj - 1), min(k + 1, nk - 1)
@@ -41,8 +42,8 @@ def _warp_2d(low, high, image, field, scale, add, out):
     s = np.float32(scale)
     for u in range(low, high):
         for v in range(field.shape[2]):
-            x = min(max(np.float32(u) + s * field[0, u, v], np.float32(0)), np.float32(ni - 1))
-            y = min(max(np.float32(v) + s * field[1, u, v], np.float32(0)), np.float32(nj - 1))
+            x = min(max(np.float32(0), np.float32(u) + s * field[0, u, v]), np.float32(ni - 1))
+            y = min(max(np.float32(0), np.float32(v) + s * field[1, u, v]), np.float32(nj - 1))
             i, j = int(x), int(y)
             a, b = x - np.float32(i), y - np.float32(j)
             i1, j1 = min(i + 1, ni - 1), min(j + 1, nj - 1)

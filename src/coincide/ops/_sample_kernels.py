@@ -30,7 +30,8 @@ BLOCK = 4096
 @kernel
 def split(x, n):
     """Left neighbour and weight of the right one, for a position clamped to the lattice."""
-    x = min(max(x, 0.0), n - 1.0)
+    # in this order a NaN ends at 0: no index may ever come from one
+    x = min(max(0.0, x), n - 1.0)
     i = min(int(x), max(n - 2, 0))
     return i, np.float32(x - i)
 
@@ -166,7 +167,7 @@ def _label_3d(low, high, image, index, zero, out):
     for p in range(low * BLOCK, min(high * BLOCK, index.shape[1])):
         x, y, z = index[0, p], index[1, p], index[2, p]
         out_of = x < -0.5 or x > ni - 0.5 or y < -0.5 or y > nj - 0.5 or z < -0.5 or z > nk - 0.5
-        if out_of and zero >= 0:
+        if (out_of or x != x or y != y or z != z) and zero >= 0:
             out[:, p] = zero
             continue
         i, a = split(x, ni)
@@ -191,7 +192,7 @@ def _label_2d(low, high, image, index, zero, out):
     for p in range(low * BLOCK, min(high * BLOCK, index.shape[1])):
         x, y = index[0, p], index[1, p]
         out_of = x < -0.5 or x > ni - 0.5 or y < -0.5 or y > nj - 0.5
-        if out_of and zero >= 0:
+        if (out_of or x != x or y != y) and zero >= 0:
             out[:, p] = zero
             continue
         i, a = split(x, ni)

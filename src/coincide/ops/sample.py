@@ -47,6 +47,8 @@ def sampler(image: Tensor, mode: Mode = "linear", outside: Outside = "zero") -> 
     compiled = kernels.POINTWISE[f"{mode}_{image.ndim - 1}d"]
 
     def pointwise(index: Tensor) -> Tensor:
+        if index.requires_grad and torch.is_grad_enabled():
+            return sample_reference(image, _checked(image, index), mode, outside)
         out = torch.empty((image.shape[0], _checked(image, index)[0].numel()), dtype=torch.float32)
         kernels.run_flat(compiled, image.numpy(), _flat(index), outside == "zero", out.numpy())
         return out.reshape(image.shape[0], *index.shape[1:])
@@ -61,7 +63,7 @@ def _checked(image: Tensor, index: Tensor) -> Tensor:
 
 
 def _flat(index: Tensor) -> np.ndarray:
-    return index.reshape(index.shape[0], -1).to(torch.float64).numpy()
+    return index.detach().reshape(index.shape[0], -1).to(torch.float64).numpy()
 
 
 def _label_sampler(image: Tensor, outside: Outside) -> Callable[[Tensor], Tensor]:
@@ -84,12 +86,17 @@ def _label_sampler(image: Tensor, outside: Outside) -> Callable[[Tensor], Tensor
 def _nearest(image: Tensor, index: Tensor, outside: Outside) -> Tensor:
     array, shape = image.numpy(), image.shape[1:]
     # floor(x + ½) and not rint: halves go the same way at every voxel
-    nearest = [torch.floor(x.to(torch.float64) + 0.5).numpy().astype(np.int64) for x in index]
+    nearest = [_rounded(x.detach(), n) for x, n in zip(index, shape)]
     inside = np.logical_and.reduce([(x >= 0) & (x < n) for x, n in zip(nearest, shape)])
     out = array[(slice(None), *(np.clip(x, 0, n - 1) for x, n in zip(nearest, shape)))]
     if outside == "zero":
         out[:, ~inside] = 0
     return torch.from_numpy(np.ascontiguousarray(out))
+
+
+def _rounded(x: Tensor, n: int) -> np.ndarray:
+    # what is no number, or far away, becomes a position outside
+    return torch.floor(x.to(torch.float64) + 0.5).nan_to_num(-2).clamp(-2, n + 1).to(torch.int64).numpy()
 
 
 def sample_reference(image: Tensor, index: Tensor, mode: Mode = "linear", outside: Outside = "zero") -> Tensor:
