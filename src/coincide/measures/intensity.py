@@ -43,7 +43,7 @@ def _compare(fixed: Tensor, moving: Tensor, inside: Tensor | None) -> dict[str, 
     counted = torch.isfinite(fixed) & torch.isfinite(moving)
     if inside is not None:
         counted &= inside
-    a, b = fixed[counted].numpy(), moving[counted].numpy()
+    a, b = (image.numpy()[counted.numpy()] for image in (fixed, moving))  # torch takes eight times as long
     if not a.size:
         return dict.fromkeys(("mse", "mae", "ncc", "nmi", "ssim"))
     apart = a - b
@@ -107,12 +107,12 @@ def structural_similarity(
     centred = torch.zeros_like(inside)
     middle = tuple(slice(r, size - r) for r, size in zip(radii, inside.shape))
     centred[middle] = inside[middle]
-    values = fixed[inside]
-    extent = float(values.max() - values.min()) if values.numel() else 0.0
+    values = fixed.numpy()[inside.numpy()]
+    extent = float(np.ptp(values)) if values.size else 0.0
     if extent == 0 or not bool(centred.any()):
         return None
     # around zero and of unit range: squares in float32 keep their digits
-    shift = values.mean(dtype=torch.float64).float()
+    shift = float(values.mean(dtype=np.float64))
     box = _bounds(centred)
     total, number = 0.0, 0
     step = 2 if int(centred.sum()) > SSIM_VOXELS else 1
@@ -125,8 +125,8 @@ def structural_similarity(
         chosen = torch.zeros_like(a, dtype=torch.bool)
         thinned = tuple(slice(r, size - r, step) for r, size in zip(radii, a.shape))
         chosen[thinned] = centred[part][(slice(None, None, step),) * a.ndim]
-        values = _similarities(a, b, widths, chosen, float(shift) / extent)
-        total, number = total + float(values.sum(dtype=torch.float64)), number + values.numel()
+        found = _similarities(a, b, widths, chosen, shift / extent)
+        total, number = total + float(found.sum(dtype=torch.float64)), number + found.numel()
     return total / number
 
 
