@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from coincide.errors import OptionError, unknown
+from coincide.grid import Grid
 from coincide.image import Image
-from coincide.methods.base import AbstractMethod, Context, Solution, Status, Step
+from coincide.methods.base import AbstractMethod, Context, Solution
 from coincide.methods.classical.deformable import Deformable
-from coincide.methods.classical.linear import Linear
-from coincide.ops.moments import moments as flat_moments
-from coincide.optimise.recorder import Recorder
+from coincide.methods.classical.linear import Linear, Starts
+from coincide.methods.recorder import Recorder
+from coincide.ops.sample import sample_affine
 from coincide.pair import Pair
 from coincide.preprocess.foreground import foreground_weights
 from coincide.preprocess.normalise import normalise
@@ -24,10 +25,6 @@ from coincide.transforms.linear import Affine
 
 TRANSFORMS = ("rigid", "similarity", "affine", "deformable")
 PRESETS = ("fast", "default", "accurate")
-
-_SAME_MODALITY = 0.5
-"""Correlation inside the anatomy from which two images are taken to be of one modality; see docs/performance.md."""
-
 
 @dataclass(frozen=True)
 class Auto(AbstractMethod):
@@ -55,84 +52,113 @@ class Auto(AbstractMethod):
             raise unknown("preset", str(self.preset), PRESETS)
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
-        recorder = Recorder(context.progress)
         model = "affine" if self.transform == "deformable" else self.transform
         if pair.initial is not None and not isinstance(pair.initial, Affine):
-            if self.transform != "deformable":
-                raise OptionError(
-                    f"a {self.transform} registration cannot start from a deformable initial transform. "
-                    "Give a linear one, or register deformably."
-                )
-            similarity = self.similarity or LNCC()
-            solution = self._deformable(similarity, Linear(model, similarity), pair.dim).solve(pair, context)
-            return _joined(recorder, solution)
+            return self._from_deformation(pair, context)
+        recorder = Recorder(context.progress)
         fixed, moving = normalise(pair.fixed), normalise(pair.moving)
-        matrix, status = Linear(model, NMI(), NMI(), fine=80_000).find(fixed, moving, pair, recorder)
-        if status is not Status.SUCCEEDED:
-            return _joined(recorder, Solution(Affine(matrix), status=status))
-        similarity = self.similarity or self._similarity(fixed, moving, matrix, recorder)
-        linear = Linear(model, _linear_similarity(similarity), _linear_similarity(similarity), coarse=80_000)
-        chosen: AbstractMethod = linear
-        if self.transform == "deformable":
-            chosen = self._deformable(similarity, linear, pair.dim)
-        started = replace(pair, initial=Affine(matrix, fixed.grid.centre))
-        return _joined(recorder, chosen.solve(started, context))
+        starts = Linear(model).explore(fixed, moving, pair, recorder)
+        similarity = self.similarity or self._similarity(fixed, moving, starts, recorder)
+        linear = Linear(model, _linear_similarity(similarity))
+        chosen = linear if self.transform != "deformable" else self._deformable(similarity, linear)
+        return chosen.finish(fixed, moving, starts, pair, recorder)
 
-    def _similarity(self, fixed: Image, moving: Image, matrix: np.ndarray, recorder: Recorder) -> Similarity:
-        correlation = inner_correlation(fixed, moving, matrix)
-        recorder.evidence["inner_correlation"] = correlation
-        if correlation >= _SAME_MODALITY:
-            recorder.decide(f"The images look alike (correlation {correlation:.2f} inside the anatomy): LNCC.")
+    def _from_deformation(self, pair: Pair, context: Context) -> Solution:
+        if self.transform != "deformable":
+            raise OptionError(
+                f"a {self.transform} registration cannot start from a deformable initial transform. "
+                "Give a linear one, or register deformably."
+            )
+        return self._deformable(self.similarity or LNCC(), Linear()).solve(pair, context)
+
+    def _similarity(self, fixed: Image, moving: Image, starts: Starts, recorder: Recorder) -> Similarity:
+        if not starts.found:
+            return NMI()
+        first = replace(starts, found=starts.found[:1])
+        rough = Linear(fine=20_000).follow(fixed, moving, first, Recorder(recorder.progress))
+        alike = Likeness.of(fixed, moving, rough)
+        recorder.evidence |= {"correlation": alike.correlation, "linearity": alike.linearity}
+        told = f"(correlation {alike.correlation:.2f}, {100 * alike.linearity:.0f} % of the dependence is linear)"
+        if alike.same_modality:
+            recorder.decide(f"Inside the anatomy the images have the same contrast {told}: LNCC.")
             return LNCC()
-        recorder.decide(
-            f"The images differ in contrast (correlation {correlation:.2f} inside the anatomy): "
-            "NMI for the linear part" + (", MIND for the deformation." if self.transform == "deformable" else ".")
-        )
-        return MIND() if self.transform == "deformable" else NMI()
+        deform = self.transform == "deformable"
+        recorder.decide(f"The images differ in contrast {told}: NMI" + (", then MIND." if deform else "."))
+        return MIND() if deform else NMI()
 
-    def _deformable(self, similarity: Similarity, linear: Linear, dim: int) -> Deformable:
-        schedule = SCHEDULES[self.preset]
+    def _deformable(self, similarity: Similarity, linear: Linear) -> Deformable:
+        schedule = SCHEDULES["smooth" if isinstance(similarity, MIND) else "sharp"][self.preset]
         return replace(schedule, linear=linear, similarity=similarity, use_landmarks=self.use_landmarks)
 
 
+_SMOOTH = Deformable(force_sigma=2.0, field_sigma=1.0)
 SCHEDULES = {
-    "fast": Deformable(levels=(4.0, 2.0), iterations=(100, 60)),
-    "default": Deformable(),
-    "accurate": Deformable(iterations=(100, 100, 30), force_sigma=2.0, field_sigma=0.5),
+    "sharp": {
+        "fast": Deformable(iterations=(100, 100, 100, 60, 0)),
+        "default": Deformable(),
+        "accurate": Deformable(iterations=(100, 100, 100, 100, 100, 30)),
+    },
+    "smooth": {
+        "fast": replace(_SMOOTH, iterations=(100, 100, 100, 40, 0)),
+        "default": replace(_SMOOTH, iterations=(100, 100, 100, 100, 0)),
+        "accurate": replace(_SMOOTH, iterations=(100, 100, 100, 100, 30)),
+    },
 }
-"""What each preset means for the deformable stage."""
+"""What each preset means for the deformable stage; across modalities there is less to see, so fields are smoother."""
 
 
-def inner_correlation(fixed: Image, moving: Image, matrix: np.ndarray) -> float:
-    """Correlation of the two images where both show anatomy, at about 3 mm, under `matrix` (fixed → moving, mm)."""
-    grid = coarse_grid(fixed.grid, 2.0 * float(np.prod(fixed.grid.spacing) ** (1 / fixed.dim)))
-    f = resample_smooth(fixed.data, fixed.grid, grid)[0]
-    m = resample_smooth(moving.data, moving.grid, grid, matrix)[0]
-    inside = (foreground_weights(Image(f, grid)) > 0) & (foreground_weights(Image(m, grid)) > 0)
-    if int(inside.sum()) < 50:
-        return 0.0
-    n, a, b, aa, bb, ab = flat_moments(*(x.to(torch.float32).numpy().ravel() for x in (f, m, inside)))
-    spread = (aa - a * a / n) * (bb - b * b / n)
-    return float((ab - a * b / n) / np.sqrt(spread)) if spread > 0 else 0.0
+@dataclass(frozen=True)
+class Likeness:
+    """How the intensities of two roughly aligned images hang together where both show anatomy.
+
+    Args:
+        correlation: Pearson's.
+        linearity: share of the dependence (correlation ratio, the worse of both ways) that a straight line explains.
+        histograms: mean difference of the standardised quantiles of the two.
+    """
+
+    correlation: float
+    linearity: float
+    histograms: float
+
+    @property
+    def same_modality(self) -> bool:
+        """Whether both come from one modality; the bounds are in the widest gap among images of both kinds."""
+        return self.correlation > 0.3 and self.linearity > 0.87 and self.histograms < 0.14
+
+    @classmethod
+    def of(cls, fixed: Image, moving: Image, matrix: np.ndarray) -> Likeness:
+        """The likeness under `matrix` (fixed-world mm → moving-world mm) of images that are normalised already."""
+        grid = coarse_grid(fixed.grid, 2.0 * float(np.prod(fixed.grid.spacing) ** (1 / fixed.dim)))
+        f = resample_smooth(fixed.data, fixed.grid, grid)
+        m = resample_smooth(moving.data, moving.grid, grid, matrix)
+        known = _inside(fixed, grid, np.eye(grid.dim + 1)) & _inside(moving, grid, matrix)
+        inside = known & (foreground_weights(Image(f, grid)) > 0) & (foreground_weights(Image(m, grid)) > 0)
+        x, y = f[0][inside].double().numpy(), m[0][inside].double().numpy()
+        if len(x) < 200 or x.std() == 0 or y.std() == 0:
+            return cls(0.0, 0.0, 1.0)
+        correlation = float(np.corrcoef(x, y)[0, 1])
+        linearity = correlation**2 / max(_correlation_ratio(x, y), _correlation_ratio(y, x), 1e-9)
+        at = np.linspace(0.02, 0.98, 25)
+        qx, qy = np.quantile(x, at), np.quantile(y, at)
+        apart = np.abs((qx - qx.mean()) / (qx.std() + 1e-9) - (qy - qy.mean()) / (qy.std() + 1e-9)).mean()
+        return cls(correlation, min(linearity, 1.0), float(apart))
+
+
+def _inside(image: Image, grid: Grid, matrix: np.ndarray) -> torch.Tensor:
+    mask = torch.ones(image.grid.shape) if image.mask is None else image.mask.to(torch.float32)
+    index = image.grid.inverse_affine @ matrix @ grid.affine
+    return sample_affine(mask[None], index, grid.shape, "zero")[0] > 0.5
+
+
+def _correlation_ratio(x: np.ndarray, y: np.ndarray, bins: int = 32) -> float:
+    """Share of the variance of `y` that its mean within each of `bins` equally filled bins of `x` explains."""
+    order = np.argsort(x, kind="stable")
+    means = [part.mean() for part in np.array_split(y[order], bins)]
+    sizes = [len(part) for part in np.array_split(order, bins)]
+    return float(np.average((np.array(means) - y.mean()) ** 2, weights=sizes) / y.var())
 
 
 def _linear_similarity(similarity: Similarity) -> Similarity:
     # MIND is not the same for a turned image: the linear part is found by NMI
     return NMI() if isinstance(similarity, MIND) else similarity
-
-
-def _joined(recorder: Recorder, solution: Solution) -> Solution:
-    """`solution`, with what happened before it put in front."""
-    offset = recorder.steps[-1][-1] if recorder.steps else 0.0
-    later = tuple(replace(step, seconds=step.seconds + offset) for step in solution.trace)
-    seconds = dict(recorder.seconds)
-    for stage, value in solution.seconds.items():
-        seconds[stage] = seconds.get(stage, 0.0) + value
-    evidence = {**solution.evidence, **{k: v for k, v in recorder.evidence.items() if k.startswith(("start", "inner"))}}
-    return replace(
-        solution,
-        trace=tuple(Step(*s) for s in recorder.steps) + later,
-        decisions=tuple(recorder.decisions) + solution.decisions,
-        evidence=evidence,
-        seconds=seconds,
-    )

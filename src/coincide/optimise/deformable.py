@@ -75,8 +75,8 @@ def descend(
     warped, values, known = torch.empty_like(features), [], None
     spare = torch.empty_like(field)
     for iteration in range(iterations):
-        if level.moving_mask is not None and iteration % _MASK_EVERY == 0:
-            known = warp(level.moving_mask.to(field.dtype)[None], field)[0] > 0.99
+        if iteration % _MASK_EVERY == 0:
+            known = _known(level, field)
         warp(features, field, out=warped)
         evaluation = prepared.value_and_gradient(warped, known)
         values.append(evaluation.value)
@@ -87,14 +87,25 @@ def descend(
         length = longest(update)
         if length < 1e-20:
             break
+        scale = -rule.step / length
         if level.landmarks is not None:
-            update = update * (-rule.step / length) + landmark_pull(level, field, rule.step)
-            length, scale = 1.0, 1.0
-        else:
-            scale = -rule.step / length
+            update, scale = update * scale + landmark_pull(level, field, rule.step), 1.0
         compose(field, update, scale, out=spare)
         field = gaussian(spare, rule.field_sigma, edge=rule.edge)
     return field
+
+
+def _known(level: Level, field: Tensor) -> Tensor | None:
+    """Where the warped moving image is known, `(*shape)` bool, or None for everywhere."""
+    return None if level.moving_mask is None else warp(level.moving_mask.to(field.dtype)[None], field)[0] > 0.99
+
+
+def overlap_value(level: Level, field: Tensor, similarity: Similarity, worst: float) -> float:
+    """The similarity under `field`, with voxels at which the moving image is not known counted as `worst`."""
+    warped, known = warp(similarity.features(level.moving, mask=level.moving_mask), field), _known(level, field)
+    value = similarity.prepare(level.fixed, level.fixed_mask).value(warped, known)
+    share = 1.0 if known is None else float(known.float().mean(dtype=torch.float64))
+    return value * share + worst * (1 - share)
 
 
 def _has_settled(values: list[float], tolerance: float) -> bool:

@@ -10,11 +10,14 @@ import torch
 from coincide.errors import OptionError
 from coincide.grid import Grid
 from coincide.image import Image
-from coincide.methods.base import AbstractMethod, Context, Solution, Status, Step
-from coincide.methods.classical.linear import Linear
+from coincide.methods.base import AbstractMethod, Context, Solution, Status
+from coincide.methods.classical.linear import WORST, Linear, Starts
+from coincide.methods.recorder import Recorder
 from coincide.ops.field import invert
-from coincide.optimise.deformable import Level, Rule, descend, tapered, to_level
-from coincide.optimise.recorder import Recorder
+from coincide.ops.sample import sample, sample_affine
+from coincide.ops.smooth import gaussian
+from coincide.optimise.deformable import Level, Rule, descend, overlap_value, tapered, to_level
+from coincide.optimise.starts import apart
 from coincide.pair import Pair
 from coincide.preprocess.foreground import bounding_box, foreground_weights
 from coincide.preprocess.normalise import normalise
@@ -25,55 +28,75 @@ from coincide.transforms.base import Transform
 from coincide.transforms.displacement import Displacement, to_world
 from coincide.transforms.linear import Affine
 
+_FINEST_SIZE = {2: 500.0, 3: 220.0}
+"""Voxels along the anatomy's size beyond which a finer level costs much and brings little."""
+_COARSEST_SIZE = 18.0
+"""Voxels along the anatomy's size below which a level shows too little to follow."""
+
 
 @dataclass(frozen=True)
 class Deformable(AbstractMethod):
     """Linear, then diffeomorphic registration, from coarse to fine, with the inverse.
 
     Each step is the similarity's exact gradient, smoothed, scaled so that its longest vector is `step` voxels, and
-    composed with the field, which is smoothed in turn (the greedy scheme of Joshi et al. 2004, as made popular by
-    Yushkevich et al. 2016, with an exact gradient). Levels stand at fixed sizes in mm, so smoothing and steps are
-    lengths in mm and do not change with the images' resolution.
+    composed with the field, which is smoothed in turn (the greedy scheme of Joshi et al. 2004,
+    doi:10.1016/j.neuroimage.2004.07.068, with an exact gradient). Levels stand at fixed sizes in mm, so smoothing and
+    steps are lengths in mm and do not change with the images' resolution. A linear part that fits the whole as well as
+    it can is not always the best start for a deformation (think of a liver that slides along the ribs): several are
+    carried through the coarsest levels, and the one that ends best goes on.
 
     Args:
-        linear: what finds the linear part; its transform is where the deformation starts.
+        linear: what finds the linear part.
         similarity: what is minimised.
-        levels: voxel size of each level as a multiple of `finest`.
-        iterations: the most steps, per level.
-        finest: voxel size of the finest level, mm; 0 takes the fixed image's mean one.
+        iterations: the most steps, per level, coarse to fine; each level is twice as fine as the one before, the last
+            stands at `finest`. Levels too coarse for the anatomy are left out, and so are last ones with 0 steps.
+        finest: voxel size of the finest level, mm; 0 takes the fixed image's mean one, or a larger that suffices.
         force_sigma: Gaussian on each step, in voxels of the level.
         field_sigma: Gaussian on the field after each step, in voxels of the level.
         step: longest vector of a step, in voxels of the level.
         tolerance: a level ends early when ten steps gain less than this share of the level's gain.
         least_jacobian: smallest Jacobian determinant the result may have.
+        trials: linear starts that are tried on the coarsest levels; 1 takes the linear part as it is.
         use_landmarks: whether the pair's landmarks pull.
     """
 
     linear: Linear = Linear(similarity=LNCC())  # noqa: RUF009 - frozen
     similarity: Similarity = LNCC()  # noqa: RUF009 - frozen
-    levels: tuple[float, ...] = (4.0, 2.0, 1.0)
-    iterations: tuple[int, ...] = (100, 50, 10)
+    iterations: tuple[int, ...] = (100, 100, 100, 100, 50, 10)
     finest: float = 0.0
-    force_sigma: float = 1.7
-    field_sigma: float = 0.7
+    force_sigma: float = 2.0
+    field_sigma: float = 0.5
     step: float = 1.0
     tolerance: float = 0.002
     least_jacobian: float = 0.1
+    trials: int = 4
     use_landmarks: bool = False
 
     def __post_init__(self) -> None:
-        if not self.levels or len(self.levels) != len(self.iterations):
-            raise OptionError(
-                f"levels {self.levels} and iterations {self.iterations} must be of the same length, one at least."
-            )
+        if not any(self.iterations) or min(self.iterations) < 0:
+            raise OptionError(f"iterations {self.iterations} must be 0 or more, and not all 0.")
+        if self.trials < 1:
+            raise OptionError(f"trials must be at least 1, found {self.trials}.")
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         recorder = Recorder(context.progress)
-        with recorder.timed("prepare"):
-            fixed, moving = normalise(pair.fixed), normalise(pair.moving)
-        start, status = self._start(fixed, moving, pair, recorder)
-        if status is not Status.SUCCEEDED:
-            return _solution(start, None, status, recorder)
+        fixed, moving = normalise(pair.fixed), normalise(pair.moving)
+        if pair.initial is not None and not isinstance(pair.initial, Affine):
+            recorder.decide("The deformation starts from the initial transform that was given, as it is.")
+            return self._from(fixed, moving, pair.initial, pair, recorder)
+        return self.finish(fixed, moving, self.linear.explore(fixed, moving, pair, recorder), pair, recorder)
+
+    def finish(self, fixed: Image, moving: Image, starts: Starts, pair: Pair, recorder: Recorder) -> Solution:
+        """The solution that linear `starts` lead to, for images that are normalised already."""
+        if not starts.found:
+            return recorder.solution(Affine(np.eye(fixed.dim + 1)), None, Status.NO_OVERLAP)
+        matrix = self.linear.follow(fixed, moving, starts, recorder)
+        if self.trials > 1 and pair.initial is None:
+            with recorder.timed("trials"):
+                matrix = self._best_start(fixed, moving, matrix, starts, pair, recorder)
+        return self._from(fixed, moving, Affine(matrix, fixed.grid.centre), pair, recorder)
+
+    def _from(self, fixed: Image, moving: Image, start: Transform, pair: Pair, recorder: Recorder) -> Solution:
         with recorder.timed("deformable"):
             field, grid = self._deform(fixed, moving, start, pair, recorder)
         with recorder.timed("inverse"):
@@ -82,44 +105,72 @@ class Deformable(AbstractMethod):
             field, _ = unfold(field, self.least_jacobian)
             backward = Displacement(to_world(invert(field), grid), grid)
         transform = start @ Displacement(to_world(field, grid), grid)
-        return _solution(transform, backward @ start.inverse(), status, recorder)
+        return recorder.solution(transform, backward @ start.inverse(), Status.SUCCEEDED)
 
-    def _start(self, fixed: Image, moving: Image, pair: Pair, recorder: Recorder) -> tuple[Transform, Status]:
-        if pair.initial is not None and not isinstance(pair.initial, Affine):
-            recorder.decide("The deformation starts from the initial transform that was given, as it is.")
-            return pair.initial, Status.SUCCEEDED
-        matrix, status = self.linear.find(fixed, moving, pair, recorder)
-        return Affine(matrix, fixed.grid.centre), status
+    def grids(self, fixed: Image) -> list[tuple[Grid, int]]:
+        """The orthogonal grid and the number of steps of every level, coarse to fine.
 
-    def work_grid(self, fixed: Image) -> Grid:
-        """The orthogonal grid of the finest level: the box around what there is in the fixed image, and a margin."""
-        spacing = self.finest or float(np.prod(fixed.grid.spacing) ** (1 / fixed.dim))
-        spacings = np.full(fixed.dim, spacing)
+        They cover the box around what there is in the fixed image, and a margin.
+        """
         weights = foreground_weights(fixed, threshold=0.05)
         start, stop = bounding_box(weights, share=0.0)
-        margin = np.ceil(6 * spacing / fixed.grid.spacing).astype(int)
-        start, stop = np.maximum(start - margin, 0), np.minimum(stop + margin, fixed.grid.shape)
-        near = np.abs(fixed.grid.spacing / spacing - 1) < 0.05
-        if near.all() and fixed.grid.is_orthogonal:
-            return fixed.grid.cropped(start, stop)
-        return fixed.grid.cropped(start, stop).orthogonalised(spacings)
+        size = float(np.prod((stop - start) * fixed.grid.spacing) ** (1 / fixed.dim))
+        own = float(np.prod(fixed.grid.spacing) ** (1 / fixed.dim))
+        finest = self.finest or max(own, size / _FINEST_SIZE[fixed.dim])
+        spacings = [finest * 2.0**k for k in reversed(range(len(self.iterations)))]
+        levels = [(s, n) for s, n in zip(spacings, self.iterations) if s <= size / _COARSEST_SIZE or s == finest]
+        while levels[-1][1] == 0 and len(levels) > 1:
+            levels.pop()
+        margin = np.ceil(6 * finest / fixed.grid.spacing).astype(int)
+        cropped = fixed.grid.cropped(np.maximum(start - margin, 0), np.minimum(stop + margin, fixed.grid.shape))
+        alike = np.abs(fixed.grid.spacing / finest - 1).max() < 0.05 and fixed.grid.is_orthogonal
+        whole = cropped if alike else cropped.orthogonalised(finest)
+        return [(whole if s == finest else whole.orthogonalised(whole.spacing * (s / finest)), n) for s, n in levels]
+
+    def _best_start(self, fixed, moving, matrix: np.ndarray, starts: Starts, pair: Pair, recorder: Recorder):
+        """The matrix from which a short deformation at the coarsest levels ends best."""
+        header = np.eye(fixed.dim + 1)
+        tried = [("linear optimum", matrix)]
+        for name, other in [*((s.origin, s.matrix) for s in starts.found[:2]), ("header", header)]:
+            if all(apart(other, m, starts.probes) > 0.02 * starts.radius for _, m in tried):
+                tried.append((name, other))
+        tried = tried[: self.trials]
+        if len(tried) == 1:
+            return matrix
+        recorder.say("trials", "trying linear starts")
+        short = [(grid, 30) for grid, _ in self.grids(fixed)[:2]]
+        values = []
+        for _, candidate in tried:
+            field, grid = self._descend(short, fixed, moving, Affine(candidate), pair)
+            level = self._level(grid, fixed, moving, Affine(candidate), pair)
+            values.append(overlap_value(level, field, self.similarity, WORST[self.similarity.name]))
+        best = int(np.argmin(values))
+        told = ", ".join(f"{name} {value:.3f}" for (name, _), value in zip(tried, values))
+        recorder.decide(f"Tried on the coarsest levels ({told}), the deformation starts from the {tried[best][0]}.")
+        return tried[best][1]
 
     def _deform(self, fixed, moving, start: Transform, pair: Pair, recorder: Recorder):
-        finest = self.work_grid(fixed)
+        levels = self.grids(fixed)
+
+        def notify(number: int, iterations: int, iteration: int, value: float) -> None:
+            recorder.step("deformable", number, len(levels), iteration, iterations, value)
+
+        return self._descend(levels, fixed, moving, start, pair, notify)
+
+    def _descend(self, levels, fixed, moving, start: Transform, pair: Pair, notify=lambda *_: None):
+        """The field (voxels) that following `levels` down ends at, and its grid."""
         rule = Rule(self.force_sigma, self.field_sigma, self.step, self.tolerance)
-        field, grid = None, finest
-        for number, (factor, iterations) in enumerate(zip(self.levels, self.iterations)):
-            previous, grid = grid, finest if factor == 1 else finest.orthogonalised(finest.spacing * factor)
+        field, grid = None, levels[0][0]
+        for number, (target, iterations) in enumerate(levels, start=1):
+            zero = field is None
+            field = torch.zeros((target.dim, *target.shape)) if zero else to_level(field, grid, target)
+            grid = target
             level = self._level(grid, fixed, moving, start, pair)
-            field = torch.zeros((grid.dim, *grid.shape)) if field is None else to_level(field, previous, grid)
-            field = descend(
-                level,
-                field,
-                self.similarity,
-                rule,
-                iterations,
-                lambda i, v, n=number, m=iterations: recorder.step("deformable", n + 1, len(self.levels), i, m, v),
-            )
+
+            def step(iteration: int, value: float, number: int = number, iterations: int = iterations) -> None:
+                notify(number, iterations, iteration, value)
+
+            field = descend(level, field, self.similarity, rule, iterations, step)
             field, _ = unfold(field, self.least_jacobian)
         return field, grid
 
@@ -136,11 +187,8 @@ class Deformable(AbstractMethod):
 
 def _mask_on(mask: torch.Tensor, source: Grid, target: Grid, matrix: np.ndarray) -> torch.Tensor | None:
     """`mask` on `target`, or None where it covers all of it."""
-    from coincide.ops.sample import sample_affine
-
     index = source.inverse_affine @ matrix @ target.affine
-    share = sample_affine(mask.to(torch.float32)[None], index, target.shape, "zero")[0]
-    inside = share > 0.5
+    inside = sample_affine(mask.to(torch.float32)[None], index, target.shape, "zero")[0] > 0.5
     return None if bool(inside.all()) else inside
 
 
@@ -150,23 +198,8 @@ def _through(moving: Image, start: Transform, grid: Grid) -> tuple[torch.Tensor,
     if isinstance(start, Affine):
         data = resample_smooth(moving.data, moving.grid, grid, start.matrix)
         return data, _mask_on(mask, moving.grid, grid, start.matrix)
-    from coincide.ops.sample import sample
-    from coincide.ops.smooth import gaussian
-
     steps = grid.spacing.mean() / moving.grid.spacing
     data = gaussian(moving.data.contiguous(), 0.5 * np.sqrt(np.maximum(steps**2 - 1, 0)))
     index = torch.from_numpy(np.ascontiguousarray(np.moveaxis(moving.grid.index(start(grid.points())), -1, 0)))
     known = sample(mask.to(torch.float32)[None], index, "linear", "zero")[0] > 0.5
     return sample(data, index, "linear", "edge"), None if bool(known.all()) else known
-
-
-def _solution(transform: Transform, inverse: Transform | None, status: Status, recorder: Recorder) -> Solution:
-    return Solution(
-        transform,
-        inverse,
-        status,
-        tuple(Step(*s) for s in recorder.steps),
-        tuple(recorder.decisions),
-        recorder.evidence,
-        recorder.seconds,
-    )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from coincide.errors import OptionError
 from coincide.image import Image
-from coincide.methods.base import AbstractMethod, Context, Solution, Status, Step
+from coincide.methods.base import AbstractMethod, Context, Solution, Status
+from coincide.methods.recorder import Recorder
 from coincide.optimise.linear import Problem, generators, optimise_linear
-from coincide.optimise.recorder import Recorder
 from coincide.optimise.starts import Start, apart, candidates, distinct, refine, score
 from coincide.pair import Pair
 from coincide.preprocess.foreground import Moments, bounding_box, foreground_weights, moments
@@ -60,30 +60,28 @@ class Linear(AbstractMethod):
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         recorder = Recorder(context.progress)
         fixed, moving = normalise(pair.fixed), normalise(pair.moving)
-        matrix, status = self.find(fixed, moving, pair, recorder)
-        transform = Affine(matrix, fixed.grid.centre)
-        return Solution(
-            transform,
-            transform.inverse(),
-            status,
-            tuple(Step(*s) for s in recorder.steps),
-            tuple(recorder.decisions),
-            recorder.evidence,
-            recorder.seconds,
-        )
+        return self.finish(fixed, moving, self.explore(fixed, moving, pair, recorder), pair, recorder)
 
-    def find(self, fixed: Image, moving: Image, pair: Pair, recorder: Recorder) -> tuple[np.ndarray, Status]:
-        """The homogeneous matrix (fixed-world mm → moving-world mm) for images that are normalised already."""
+    def explore(self, fixed: Image, moving: Image, pair: Pair, recorder: Recorder) -> Starts:
+        """The best distinct starts for images that are normalised already, refined at the coarsest level."""
         with recorder.timed("start"):
-            spacings = self._spacings(fixed)
-            coarse = shrink(fixed, spacings[0]), shrink(moving, spacings[0])
+            spacing = self._spacings(fixed)[0]
+            coarse = shrink(fixed, spacing), shrink(moving, spacing)
             masses = [moments(image, foreground_weights(image)) for image in coarse]
-            frame = Frame(masses[1].centre, float(np.linalg.norm(masses[0].radii)), _probes(masses[0]))
-            starts = self._starts(coarse, masses, frame, pair, recorder)
-        if not starts:
-            return np.eye(fixed.dim + 1), Status.NO_OVERLAP
+            radius = float(np.linalg.norm(masses[0].radii))
+            return self._starts(coarse, masses, Starts((), masses[1].centre, radius, _probes(masses[0])), pair, recorder)
+
+    def follow(self, fixed: Image, moving: Image, starts: Starts, recorder: Recorder) -> np.ndarray:
+        """The homogeneous matrix (fixed-world mm → moving-world mm) that the best of `starts` leads to."""
         with recorder.timed("linear"):
-            return self._descend(fixed, moving, spacings, starts, frame, recorder), Status.SUCCEEDED
+            return self._descend(fixed, moving, self._spacings(fixed), starts, recorder)
+
+    def finish(self, fixed: Image, moving: Image, starts: Starts, pair: Pair, recorder: Recorder) -> Solution:  # noqa: ARG002
+        """The solution that `starts` lead to."""
+        if not starts.found:
+            return recorder.solution(Affine(np.eye(fixed.dim + 1)), None, Status.NO_OVERLAP)
+        transform = Affine(self.follow(fixed, moving, starts, recorder), fixed.grid.centre)
+        return recorder.solution(transform, transform.inverse(), Status.SUCCEEDED)
 
     def _spacings(self, fixed: Image) -> list[float]:
         """Voxel size (mm) of each level, coarse to fine, each at most twice as fine as the one before."""
@@ -96,79 +94,82 @@ class Linear(AbstractMethod):
         number = 1 + max(0, int(np.ceil(np.log2(first / last) - 0.1)))
         return [float(s) for s in np.geomspace(first, last, number)]
 
-    def _starts(self, coarse, masses, frame: Frame, pair: Pair, recorder: Recorder) -> list[Start]:
+    def _starts(self, coarse, masses, frame: Starts, pair: Pair, recorder: Recorder) -> Starts:
         fixed, moving = coarse
         problem, worst = Problem.of(self.search, fixed, moving), WORST[self.search.name]
-        given = isinstance(pair.initial, Affine)
-        header = pair.initial.matrix if isinstance(pair.initial, Affine) else np.eye(fixed.dim + 1)
         recorder.say("start", "looking for a start")
-        if given or self.starts == 0:
-            recorder.decide("The start is the " + ("initial transform that was given." if given else "headers' own."))
-            found = [Start(header, "header")]
-        else:
-            ratio = masses[1].size / masses[0].size
-            scales = (1.0,) if self.model in ("rigid", "translation") or 0.95 < ratio < 1.05 else (1.0, ratio)
-            number = max(1, self.starts // 4) if fixed.dim == 2 else self.starts
-            centres = fixed.grid.centre, moving.grid.centre
-            found = candidates(masses[0], masses[1], centres, number, scales, header)
+        header = pair.initial.matrix if isinstance(pair.initial, Affine) else np.eye(fixed.dim + 1)
+        found = self._candidates(fixed, moving, masses, header, isinstance(pair.initial, Affine))
         found = [Start(s.matrix, s.origin, score(problem, s.matrix, worst)) for s in found]
         if all(s.score >= worst for s in found):
-            return []
+            return frame
         best = distinct(found, frame.probes, 0.2 * frame.radius, 16)
-        model = {"affine": "similarity"}.get(self.model, self.model)
-        refined = refine(problem, best, model, frame.centre, frame.radius, 20, worst)
+        refined = refine(problem, best, self._early, frame.centre, frame.radius, 20, worst)
         kept = distinct(refined, frame.probes, 0.15 * frame.radius, 5)
         runner_up = kept[1].score if len(kept) > 1 else worst
-        recorder.evidence["start_score"] = kept[0].score
-        recorder.evidence["start_margin"] = (runner_up - kept[0].score) / max(abs(worst - kept[0].score), 1e-9)
-        moved = apart(kept[0].matrix, header, frame.probes)
-        recorder.decide(
-            f"Of {len(found)} starts the one from the {kept[0].origin} won, {moved:.0f} mm from where the headers put "
-            f"it, by {100 * recorder.evidence['start_margin']:.0f} % of its gain over unrelated images."
-            if len(found) > 1
-            else f"The coarse level moved the start by {moved:.0f} mm."
-        )
-        return kept
+        margin = (runner_up - kept[0].score) / max(abs(worst - kept[0].score), 1e-9)
+        recorder.evidence |= {"start_score": kept[0].score, "start_margin": margin}
+        recorder.decide(_told(found, kept[0], apart(kept[0].matrix, header, frame.probes), margin))
+        return replace(frame, found=tuple(kept))
 
-    def _descend(self, fixed, moving, spacings, starts: list[Start], frame: Frame, recorder: Recorder) -> np.ndarray:
-        worst = WORST[self.similarity.name]
-        early = {"affine": "similarity"}.get(self.model, self.model)
-        levels = len(spacings)
-        for number, spacing in enumerate(spacings):
+    def _candidates(self, fixed: Image, moving: Image, masses, header: np.ndarray, given: bool) -> list[Start]:
+        if given or self.starts == 0:
+            return [Start(header, "initial transform" if given else "header")]
+        ratio = masses[1].size / masses[0].size
+        scales = (1.0,) if self.model in ("rigid", "translation") or 0.95 < ratio < 1.05 else (1.0, ratio)
+        number = max(1, self.starts // 4) if fixed.dim == 2 else self.starts
+        return candidates(masses[0], masses[1], (fixed.grid.centre, moving.grid.centre), number, scales, header)
+
+    @property
+    def _early(self) -> str:
+        """The model of the coarse levels: an affine one could shear there to make up for a bad start."""
+        return "similarity" if self.model == "affine" else self.model
+
+    def _descend(self, fixed, moving, spacings, starts: Starts, recorder: Recorder) -> np.ndarray:
+        worst, found = WORST[self.similarity.name], list(starts.found)
+        basis = generators(self.model, starts.centre, starts.radius)
+        for number, spacing in enumerate(spacings, start=1):
             problem = Problem.of(self.similarity, shrink(fixed, spacing), shrink(moving, spacing))
-            if number == 0 or len(starts) > 1:
-                refined = refine(problem, starts, early, frame.centre, frame.radius, self.iterations, worst)
-                starts = refined[: max(1, len(starts) // 2)]
-            basis = generators(self.model, frame.centre, frame.radius)
-            followed = []
-            for start in starts:
-                fit = optimise_linear(
-                    problem,
-                    start.matrix,
-                    basis,
-                    self.iterations,
-                    0.01 * spacing,
-                    lambda i, v, n=number: recorder.step("linear", n + 1, levels, i, self.iterations, v),
-                )
-                followed.append(Start(fit.matrix, start.origin, score(problem, fit.matrix, worst)))
-            starts = sorted(followed, key=lambda s: s.score)
-            if number > 0:
-                starts = starts[:1]
-        recorder.evidence["linear_value"] = starts[0].score
-        recorder.evidence["overlap"] = problem.value(starts[0].matrix)[1]
-        return starts[0].matrix
+            if number == 1 or len(found) > 1:
+                found = refine(problem, found, self._early, starts.centre, starts.radius, self.iterations, worst)
+                found = found[: max(1, len(found) // 2)] if number < 3 else found[:1]
+
+            def notify(iteration: int, value: float, number: int = number) -> None:
+                recorder.step("linear", number, len(spacings), iteration, self.iterations, value)
+
+            fits = [optimise_linear(problem, s.matrix, basis, self.iterations, 0.01 * spacing, notify) for s in found]
+            found = [Start(f.matrix, s.origin, score(problem, f.matrix, worst)) for f, s in zip(fits, found)]
+            found.sort(key=lambda s: s.score)
+        recorder.evidence |= {"linear_value": found[0].score, "overlap": problem.value(found[0].matrix)[1]}
+        return found[0].matrix
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
-    """Where a linear registration turns about (moving-world mm), how large the anatomy is (mm), and where to look."""
+class Starts:
+    """Starts worth following, best first, and the frame they are seen in.
 
+    Args:
+        found: best first; none where nothing overlaps.
+        centre: moving-world mm about which a linear registration turns.
+        radius: size of the anatomy, mm.
+        probes: points one radius along each principal axis, both ways, `(2 dim, dim)` fixed-world mm.
+    """
+
+    found: tuple[Start, ...]
     centre: np.ndarray
     radius: float
     probes: np.ndarray
 
 
+def _told(found: list[Start], winner: Start, moved: float, margin: float) -> str:
+    if len(found) == 1:
+        return f"The start is the {winner.origin}; the coarse level moved it by {moved:.0f} mm."
+    return (
+        f"Of {len(found)} starts the one from the {winner.origin} won, {moved:.0f} mm from where the headers put it, "
+        f"by {100 * margin:.0f} % of its gain over unrelated images."
+    )
+
+
 def _probes(mass: Moments) -> np.ndarray:
-    """Points one radius along each principal axis, both ways, `(2 dim, dim)` fixed-world mm."""
     arms = mass.axes.T * mass.radii[:, None]
     return mass.centre + np.concatenate([arms, -arms])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 
+from coincide.methods.base import Solution, Status, Step
 from coincide.optimise.progress import Event, Progress
+from coincide.transforms.base import Transform
 
 
 class Recorder:
@@ -18,14 +20,14 @@ class Recorder:
     def __init__(self, progress: Progress):
         self.progress = progress
         self.begun = time.perf_counter()
-        self.steps: list[tuple[str, int, int, float, float]] = []
+        self.steps: list[Step] = []
         self.decisions: list[str] = []
         self.seconds: dict[str, float] = {}
         self.evidence: dict[str, float] = {}
 
     def step(self, stage: str, level: int, levels: int, iteration: int, iterations: int, value: float) -> None:
         """One iteration: recorded with the time, and reported."""
-        self.steps.append((stage, level, iteration, value, time.perf_counter() - self.begun))
+        self.steps.append(Step(stage, level, iteration, value, time.perf_counter() - self.begun))
         self.progress(Event(stage, "", level, levels, iteration, iterations, value))
 
     def say(self, stage: str, message: str) -> None:
@@ -44,3 +46,9 @@ class Recorder:
             yield
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+    def solution(self, transform: Transform, inverse: Transform | None, status: Status) -> Solution:
+        """What was found, with everything that was recorded on the way."""
+        return Solution(
+            transform, inverse, status, tuple(self.steps), tuple(self.decisions), self.evidence, self.seconds
+        )

@@ -1,0 +1,127 @@
+"""How long a run will take at most, and how much of it is done: what a person who waits wants to know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from coincide.methods.auto import SCHEDULES, Auto
+from coincide.methods.base import AbstractMethod
+from coincide.methods.classical.deformable import Deformable
+from coincide.methods.classical.linear import Linear
+from coincide.optimise.progress import Event, Progress
+from coincide.pair import Pair
+from coincide.similarity import LNCC, MIND, Similarity
+
+# Processor time of all threads together, measured on brains of five million voxels.
+STEP = {"mse": 90e-9, "ncc": 100e-9, "lncc": 100e-9, "nmi": 90e-9, "mind": 400e-9}
+"""Seconds per voxel and iteration of the deformable stage, by similarity."""
+START, LINEAR, INVERSE, MEASURE = 1.5, 2.5, 300e-9, 500e-9
+"""Seconds for the search, for the linear levels; seconds per voxel for the inverse and for the measures."""
+TRIAL = 2.0
+"""What a trial of a linear start takes, as a multiple of the coarsest level."""
+EFFICIENCY = 0.8
+"""How much of a further thread arrives as speed."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a run: its stage and level as in `Event`, and the processor seconds it takes at most."""
+
+    stage: str
+    level: int
+    seconds: float
+
+
+def plan(method: AbstractMethod, pair: Pair, similarity: Similarity | None = None) -> tuple[Part, ...]:
+    """The parts of a run in their order; none where nothing is known of the method.
+
+    Args:
+        method: what will run.
+        pair: on what.
+        similarity: what `auto` is taken to decide on; LNCC where left out.
+    """
+    if isinstance(method, Auto):
+        similarity = method.similarity or similarity or LNCC()
+        schedule = SCHEDULES["smooth" if isinstance(similarity, MIND) else "sharp"][method.preset]
+        method = replace(schedule, similarity=similarity) if method.transform == "deformable" else Linear()
+    if isinstance(method, Deformable):
+        return (*_linear(pair), *_deformable(method, pair), _measures(pair))
+    return (*_linear(pair), _measures(pair)) if isinstance(method, Linear) else ()
+
+
+def forecast(method: AbstractMethod, pair: Pair, threads: int) -> str:
+    """How long a run will take at most, as a sentence; empty where nothing is known of the method."""
+    usual = seconds(plan(method, pair), threads)
+    other = seconds(plan(method, pair, MIND()), threads)
+    if not usual:
+        return ""
+    if other == usual:
+        return f"this takes about {as_time(usual)} at most"
+    return f"this takes about {as_time(usual)} at most, or {as_time(other)} if the images differ in contrast"
+
+
+def seconds(parts: Sequence[Part], threads: int) -> float:
+    """Wall-clock seconds the parts take at most on `threads` threads."""
+    return sum(part.seconds for part in parts) / (1 + EFFICIENCY * (threads - 1))
+
+
+def as_time(duration: float) -> str:
+    """Seconds for people: `"8 s"`, `"1 min 20 s"`."""
+    whole = round(duration)
+    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
+
+
+class Share:
+    """A progress callback that adds to each event which share of the run's work is done.
+
+    Args:
+        progress: where the events go on to.
+        parts: of the run, in their order.
+    """
+
+    def __init__(self, progress: Progress, parts: Sequence[Part]) -> None:
+        self._progress = progress
+        self._parts = parts
+        self._total = sum(part.seconds for part in parts)
+        self._done = 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Pass `event` on, with the share of the work that is done."""
+        if event.fraction is None and self._total > 0:
+            # A stage may come twice, as auto's linear one does: what is done stays done.
+            self._done = max(self._done, self._before(event) / self._total)
+            event = replace(event, fraction=self._done)
+        self._progress(event)
+
+    def _before(self, event: Event) -> float:
+        before = 0.0
+        for part in self._parts:
+            if part.stage == event.stage and part.level in (0, event.level):
+                within = event.iteration / event.iterations if event.iterations else 0.0
+                if part.level == 0 and event.levels:
+                    within = (event.level - 1 + within) / event.levels
+                return before + within * part.seconds
+            before += part.seconds
+        return 0.0
+
+
+def _linear(pair: Pair) -> tuple[Part, ...]:
+    small = min(1.0, pair.fixed.grid.size / 1e6)
+    return Part("start", 0, START * small + 0.2), Part("linear", 0, LINEAR * small + 0.2)
+
+
+def _deformable(method: Deformable, pair: Pair) -> tuple[Part, ...]:
+    each = STEP.get(method.similarity.name, max(STEP.values()))
+    grids = method.grids(pair.fixed)
+    levels = tuple(
+        Part("deformable", number, each * iterations * grid.size)
+        for number, (grid, iterations) in enumerate(grids, 1)
+    )
+    # Each trial goes through levels that all together have a small share of the finest one's voxels.
+    trials = Part("trials", 0, TRIAL * method.trials * levels[0].seconds)
+    return (trials, *levels, Part("inverse", 0, INVERSE * grids[-1][0].size))
+
+
+def _measures(pair: Pair) -> Part:
+    return Part("measure", 0, MEASURE * (pair.fixed.grid.size + pair.moving.grid.size) / 2)
