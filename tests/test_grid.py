@@ -76,7 +76,7 @@ def test_grids_match_within_a_thousandth_of_a_voxel():
     assert not OBLIQUE.matches(Grid((9, 7, 6), OBLIQUE.affine))
     assert Grid(OBLIQUE.shape, OBLIQUE.affine) == OBLIQUE
     assert hash(Grid(OBLIQUE.shape, OBLIQUE.affine)) == hash(OBLIQUE)
-    assert OBLIQUE != Grid(OBLIQUE.shape, near)
+    assert Grid(OBLIQUE.shape, near) != OBLIQUE
 
 
 def spoilt(row, column, value):

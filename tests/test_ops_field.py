@@ -1,4 +1,4 @@
-"""Displacement fields: warp, composition, exponential, inverse, Jacobian, against formulas and outside judges."""
+"""Displacement fields: warp, composition, exponential, inverse, Jacobian, each held to an outside judge."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ THIN = [(1, 9), (9, 1), (1, 1), (1, 8, 5), (8, 1, 5), (8, 5, 1)]
 
 
 def bumps(shape, amplitude=1.5, dtype=torch.float32, channels=None):
-    """A smooth field with another formula for each component, zero at the border (`amplitude` voxels at most)."""
+    """A smooth field, another formula for each component, zero at the border, at most `amplitude` voxels."""
     unit = np.stack(np.meshgrid(*(np.linspace(0, np.pi, n) for n in shape), indexing="ij"))
     window = np.prod(np.sin(unit), axis=0)
     parts = [window * np.cos(unit[-1] + 0.7), window * unit[0] / 3, -window * np.sin(unit[1] + 1.1) ** 2]

@@ -1,4 +1,4 @@
-"""Sampling between voxels: against scipy and SimpleITK, kernels against the reference, slopes by differences."""
+"""Sampling between voxels: held to scipy and SimpleITK; kernels to the reference, slopes to differences."""
 
 import numpy as np
 import pytest
