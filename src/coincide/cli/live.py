@@ -54,12 +54,6 @@ def live() -> Iterator[Callback]:
         yield _Written()
 
 
-def as_time(seconds: float) -> str:
-    """Seconds for people: `"8 s"`, `"1 min 20 s"`."""
-    whole = round(seconds)
-    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
-
-
 def as_words(event: Event) -> str:
     """Where a run is, in words: `"deformable · level 2/3 · iteration 17/50 · similarity -0.61234"`."""
     parts = [event.stage or "working"]
@@ -92,6 +86,8 @@ class _Drawn:
         elif now - self._looked < _EVERY:
             return
         self._looked = now
+        from coincide.methods.plan import as_time
+
         seconds = self._left.seconds
         left = "" if seconds is None else f"{as_time(seconds)} left"
         total = None if event.fraction is None else 1.0

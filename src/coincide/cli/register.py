@@ -81,13 +81,15 @@ def run(out: Path, **call) -> int:
 
 def find(**call) -> Registration:
     """Register with the arguments of `coincide.register`, with live progress."""
-    from coincide.cli.live import as_time, live
+    from coincide.cli.live import live
 
     begin = time.monotonic()
     with live() as progress:
         from coincide.api import register as find_transform
 
         result = find_transform(**call, progress=progress)
+    from coincide.methods.plan import as_time
+
     console.note(f"registered in {as_time(time.monotonic() - begin)}")
     return result
 

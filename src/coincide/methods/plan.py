@@ -16,10 +16,10 @@ from coincide.similarity import LNCC, MIND, Similarity
 # Processor time of all threads together, measured on brains of five million voxels.
 STEP = {"mse": 90e-9, "ncc": 100e-9, "lncc": 100e-9, "nmi": 90e-9, "mind": 400e-9}
 """Seconds per voxel and iteration of the deformable stage, by similarity."""
-START, LINEAR, INVERSE, MEASURE = 1.5, 2.5, 300e-9, 500e-9
+START, LINEAR, INVERSE, MEASURE = 1.5, 2.5, 1500e-9, 500e-9
 """Seconds for the search, for the linear levels; seconds per voxel for the inverse and for the measures."""
-TRIAL = 2.0
-"""What a trial of a linear start takes, as a multiple of the coarsest level."""
+TRIAL = 45
+"""Iterations that a trial of a linear start is worth, on each of the two coarsest levels."""
 EFFICIENCY = 0.8
 """How much of a further thread arrives as speed."""
 
@@ -118,8 +118,8 @@ def _deformable(method: Deformable, pair: Pair) -> tuple[Part, ...]:
         Part("deformable", number, each * iterations * grid.size)
         for number, (grid, iterations) in enumerate(grids, 1)
     )
-    # Each trial goes through levels that all together have a small share of the finest one's voxels.
-    trials = Part("trials", 0, TRIAL * method.trials * levels[0].seconds)
+    coarse = sum(grid.size for grid, _ in grids[:2])
+    trials = Part("trials", 0, each * TRIAL * method.trials * coarse)
     return (trials, *levels, Part("inverse", 0, INVERSE * grids[-1][0].size))
 
 
