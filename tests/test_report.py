@@ -367,8 +367,20 @@ def test_rows_say_what_got_better(result):
     assert rows["TRE, mean"].better is True
     assert rows["Covered"].better is None
     assert rows["Smallest Jacobian"].before == ""
-    worse = replace(result, measures={"before": {"mse": 1.0}, "after": {"mse": 2.0}})
-    assert tables.sections(worse)[0][1][0].better is False
+    worse = {"before": {"ncc": 0.9, "mse": 1.0}, "after": {"ncc": 0.5, "mse": 2.0}}
+    assert [row.better for row in tables.sections(replace(result, measures=worse))[0][1]] == [False, False]
+
+
+def test_differences_of_images_of_two_kinds_are_not_judged(result):
+    measures = {
+        "before": {"ncc": 0.2, "nmi": 1.0, "ssim": 0.3},
+        "after": {"ncc": -0.6, "nmi": 1.2, "ssim": 0.1},
+    }
+    rows = {row.name: row for row in tables.sections(replace(result, measures=measures))[0][1]}
+    assert rows["NMI"].better is True
+    assert rows["SSIM"].better is rows["NCC"].better is None
+    (card,) = tables.cards(replace(result, measures=measures))
+    assert (card.before, card.after) == ("1.000", "1.200")
 
 
 def test_worst_landmarks_and_labels_come_first(result):

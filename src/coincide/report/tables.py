@@ -78,15 +78,19 @@ def cards(registration: Registration) -> list[Card]:
     """The numbers to see first, the strongest evidence at the front."""
     measures, found = registration.measures, []
     if points := measures.get("points"):
-        before, after = (number(points[w]["tre_mean_mm"]) for w in ("before", "after"))
-        found.append(Card("Landmark error", before, f"{after} mm", "mean distance of partners (TRE)"))
+        before, after = (number(points[w]["tre_mean_mm"], "mm") for w in ("before", "after"))
+        hint = "mean distance of partners (TRE)"
+        found.append(Card("Landmark error", before.removesuffix(" mm"), after, hint))
     if labels := measures.get("labels"):
         before = number(labels.get("dice_before_mean")) if "dice_before_mean" in labels else ""
         hint = f"mean Dice over {len(labels.get('per_label', ()))} labels"
         found.append(Card("Overlap of labels", before, number(labels["dice_mean"]), hint))
     before, after = measures.get("before", {}), measures.get("after", {})
-    related = after.get("ncc") is not None and abs(after["ncc"]) > 0.5
-    key, words = ("ncc", "correlation (NCC)") if related else ("nmi", "mutual information (NMI), 1 to 2")
+    key, words = (
+        ("ncc", "correlation (NCC)")
+        if _of_one_kind(before, after)
+        else ("nmi", "mutual information (NMI), 1 to 2")
+    )
     if after.get(key) is not None:
         found.append(Card("Likeness", number(before.get(key)), number(after[key]), words))
     if field := measures.get("field"):
@@ -171,14 +175,21 @@ _LIKENESS = (
 )
 
 
+def _of_one_kind(before: dict, after: dict) -> bool:
+    """Whether the images correlate well enough for their differences to tell better from worse."""
+    return max(before.get("ncc") or 0, after.get("ncc") or 0) > 0.7
+
+
 def _likeness(before: dict | None, after: dict | None) -> list[Row]:
     if not after:
         return []
     before, rows = before or {}, []
+    comparable = _of_one_kind(before, after)
     for key, name, hint, sense in _LIKENESS:
         if key in after:
             unit = "%" if key.endswith("percent") else ""
-            rows.append(_compared(name, hint, (before.get(key), after[key]), unit, sense))
+            judged = sense if comparable or key == "nmi" else 0
+            rows.append(_compared(name, hint, (before.get(key), after[key]), unit, judged))
     return rows
 
 
