@@ -7,9 +7,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from coincide.measures.agreement import agreement
+from coincide.measures.coarse import Coarse, mean
+from coincide.measures.rivals import mirror_test, rivals
 from coincide.methods.base import Solution, Status
 from coincide.pair import Pair
-from coincide.transforms.linear import Affine
+from coincide.transforms.base import Transform
+
+Level = Literal["converged", "suspicious", "failed"]
 
 
 @dataclass(frozen=True)
@@ -24,21 +29,75 @@ class Verdict:
         thresholds: what they were held against.
     """
 
-    level: Literal["converged", "suspicious", "failed"]
+    level: Level
     sentence: str
     reasons: tuple[str, ...]
     evidence: dict[str, float]
     thresholds: dict[str, float]
 
 
-THRESHOLDS = {
-    "overlap_percent": 50.0,
-    "scale_low": 0.5,
-    "scale_high": 2.0,
-    "folding_any_percent": 0.0,
-    "gain": 0.0,
-}
-"""What the evidence is held against."""
+@dataclass(frozen=True)
+class Sign:
+    """One thing that may speak against a result.
+
+    Args:
+        name: of the evidence.
+        threshold: what it is held against.
+        above: whether it speaks against the result above the threshold, else below.
+        level: what the result then is.
+        sentence: what was found and what to do; `{value}` is the evidence.
+    """
+
+    name: str
+    threshold: float
+    above: bool
+    level: Level
+    sentence: str
+
+    def speaks(self, evidence: dict[str, float]) -> bool:
+        """Whether it speaks against the result."""
+        value = evidence.get(self.name)
+        if value is None:
+            return False
+        return value > self.threshold if self.above else value < self.threshold
+
+
+SIGNS = (
+    Sign("agreement_either", 0.25, False, "failed",
+         "Within the anatomy the images agree hardly more than by chance ({value:.0%} of what is possible). Check that "
+         "both show the same organ, and the start."),
+    Sign("rival_margin", -0.01, False, "failed",
+         "Another position fits better than the one found (by {value:.3f} of normalised mutual information). Leave out "
+         "the initial transform, or give a better one."),
+    Sign("mirror_z", -0.5, False, "failed",
+         "The mirror image of the moving image fits better than the image itself ({value:.1f} standard errors): left "
+         "and right may be exchanged. Check the headers' orientation before anything else."),
+    Sign("agreement_either", 0.4, False, "suspicious",
+         "Within the anatomy the images agree only in part ({value:.0%} of what is possible). Look at the edges."),
+    Sign("coverage_percent", 75.0, False, "suspicious",
+         "Only {value:.0f} % of the fixed anatomy lies inside the moving image; nothing is known about the rest."),
+    Sign("stretch", 2.0, True, "suspicious",
+         "One direction is stretched {value:.1f} times as much as another. Check that both show the same anatomy."),
+    Sign("scale_factor", 2.0, True, "suspicious",
+         "Lengths are scaled by a factor of {value:.2f}. Check that both show the same anatomy, and the voxel sizes."),
+    Sign("rigid_gap", 0.15, True, "suspicious",
+         "A deformation would bring the images much closer than this rigid motion does (by {value:.2f} of squared local "
+         "correlation). If both should show the same person, check that they do; else register deformably."),
+    Sign("sd_log_jacobian", 0.6, True, "suspicious",
+         "The deformation is rough (SD of the log-Jacobian {value:.2f}). Look at the deformation grid."),
+    Sign("folding_any_percent", 0.0, True, "suspicious",
+         "The deformation folds at {value:.3g} % of the voxels."),
+)  # fmt: skip
+"""What is looked at, the gravest first; how the thresholds were found stands in docs/verdict.md."""
+
+THRESHOLDS = {sign.name: sign.threshold for sign in SIGNS}
+"""What each evidence is held against; where there are two levels, the one from which the result is suspicious."""
+
+_SAME_CONTRAST = 0.5
+"""Correlation inside the anatomy from which two images are taken to be of one contrast."""
+
+_LEAST = 100
+"""Voxels of anatomy, at the coarse level, below which nothing can be said."""
 
 
 def judge(pair: Pair, solution: Solution, measures: dict[str, Any]) -> Verdict:
@@ -49,32 +108,52 @@ def judge(pair: Pair, solution: Solution, measures: dict[str, Any]) -> Verdict:
         solution: what the method found.
         measures: from `measures.measure`.
     """
-    evidence = {**solution.evidence, "overlap_percent": measures["after"]["overlap_percent"]}
-    linear = [part for part in solution.transform.parts() if isinstance(part, Affine)]
-    evidence["scale"] = float(np.prod([abs(part.determinant) for part in linear])) ** (1 / pair.dim)
+    evidence = dict(solution.evidence)
     evidence["folding_any_percent"] = measures["field"]["folding_any_percent"]
-    before, after = measures["before"]["nmi"], measures["after"]["nmi"]
-    if before is not None and after is not None:
-        evidence["gain"] = after - before
-    failures, doubts = [], []
-    if solution.status is not Status.SUCCEEDED:
-        failures.append(solution.status.value)
-    if evidence["overlap_percent"] < THRESHOLDS["overlap_percent"]:
-        doubts.append(f"Only {evidence['overlap_percent']:.0f} % of the fixed image is covered by the moving one.")
-    if not THRESHOLDS["scale_low"] <= evidence["scale"] <= THRESHOLDS["scale_high"]:
-        doubts.append(f"The transform scales lengths by {evidence['scale']:.2f}; check that both show the same anatomy.")
-    if evidence["folding_any_percent"] > THRESHOLDS["folding_any_percent"]:
-        doubts.append(f"The deformation folds at {evidence['folding_any_percent']:.3g} % of the voxels.")
-    if evidence.get("gain", 1.0) < THRESHOLDS["gain"]:
-        failures.append("The images are less alike after registration than where their headers put them.")
-    return _verdict(failures, doubts, evidence)
+    if solution.status is Status.SUCCEEDED:
+        evidence |= question(pair, solution.transform)
+    return weigh(evidence, solution.status)
 
 
-def _verdict(failures: list[str], doubts: list[str], evidence: dict[str, float]) -> Verdict:
-    reasons = tuple(failures + doubts)
-    if failures:
-        return Verdict("failed", f"Do not use this result. {failures[0]}", reasons, evidence, dict(THRESHOLDS))
-    if doubts:
-        return Verdict("suspicious", f"Look before you use this result. {doubts[0]}", reasons, evidence, dict(THRESHOLDS))
+def question(pair: Pair, transform: Transform) -> dict[str, float]:
+    """The evidence that the images give about a transform (fixed-world mm → moving-world mm), from a coarse level.
+
+    Returns:
+        `coverage_percent`, `scale`, `stretch`, `sd_log_jacobian`, and what `agreement`, `rivals` and `mirror_test`
+        return; `agreement_either` is the larger of `agreement` and `structure`; `rigid_gap`, for rigid transforms.
+        Without enough anatomy to look at, only the coverage.
+    """
+    coarse = Coarse.of(pair, transform)
+    evidence = {"coverage_percent": 100 * mean(coarse.inside, coarse.anatomy)}
+    if float((coarse.inside * coarse.anatomy).sum()) < _LEAST:
+        return evidence
+    stretches = np.linalg.svd(coarse.linear[:-1, :-1], compute_uv=False)
+    evidence["scale"] = float(np.prod(stretches)) ** (1 / pair.dim)
+    evidence["scale_factor"] = max(evidence["scale"], 1 / max(evidence["scale"], 1e-9))
+    evidence["stretch"] = float(stretches[0] / max(stretches[-1], 1e-9))
+    evidence["sd_log_jacobian"] = coarse.spread
+    evidence |= agreement(coarse)
+    evidence["agreement_either"] = max(evidence["agreement"], evidence["structure"])
+    found, mirrored, margins = rivals(coarse)
+    evidence |= margins
+    evidence |= mirror_test(coarse, found, mirrored, evidence["alike"] >= _SAME_CONTRAST)
+    if np.abs(stretches - 1).max() < 1e-3 and evidence["sd_log_jacobian"] < 1e-3:
+        evidence["rigid_gap"] = evidence["within_reach"] - evidence["correlation"]
+    return evidence
+
+
+def weigh(evidence: dict[str, float], status: Status = Status.SUCCEEDED) -> Verdict:
+    """The verdict on `evidence`."""
+    speaking = [sign for sign in SIGNS if sign.speaks(evidence)]
+    reasons = [(sign.level, sign.sentence.format(value=evidence[sign.name])) for sign in speaking]
+    if status is not Status.SUCCEEDED:
+        reasons.insert(0, ("failed", status.value))
+    sentences = tuple(sentence for _, sentence in reasons)
+    level: Level = "converged"
     sentence = "The images came into coincidence; nothing speaks against the result. Look at the edges in the report."
-    return Verdict("converged", sentence, (), evidence, dict(THRESHOLDS))
+    if any(level == "failed" for level, _ in reasons):
+        level = "failed"
+        sentence = f"Do not use this result. {next(s for at, s in reasons if at == 'failed')}"
+    elif reasons:
+        level, sentence = "suspicious", f"Look before you use this result. {sentences[0]}"
+    return Verdict(level, sentence, sentences, evidence, dict(THRESHOLDS))

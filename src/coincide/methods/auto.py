@@ -16,6 +16,7 @@ from coincide.methods.classical.deformable import Deformable
 from coincide.methods.classical.linear import Linear, Starts
 from coincide.methods.recorder import Recorder
 from coincide.ops.sample import sample_affine
+from coincide.ops.smooth import box, gaussian
 from coincide.pair import Pair
 from coincide.preprocess.foreground import foreground_weights
 from coincide.preprocess.normalise import normalise
@@ -60,7 +61,7 @@ class Auto(AbstractMethod):
         starts = Linear(model).explore(fixed, moving, pair, recorder)
         similarity = self.similarity or self._similarity(fixed, moving, starts, recorder)
         linear = Linear(model, _linear_similarity(similarity))
-        chosen = linear if self.transform != "deformable" else self._deformable(similarity, linear)
+        chosen = linear if self.transform != "deformable" else self._deformable(similarity, linear, pair.dim)
         return chosen.finish(fixed, moving, starts, pair, recorder)
 
     def _from_deformation(self, pair: Pair, context: Context) -> Solution:
@@ -69,7 +70,7 @@ class Auto(AbstractMethod):
                 f"a {self.transform} registration cannot start from a deformable initial transform. "
                 "Give a linear one, or register deformably."
             )
-        return self._deformable(self.similarity or LNCC(), Linear()).solve(pair, context)
+        return self._deformable(self.similarity or LNCC(), Linear(), pair.dim).solve(pair, context)
 
     def _similarity(self, fixed: Image, moving: Image, starts: Starts, recorder: Recorder) -> Similarity:
         if not starts.found:
@@ -81,30 +82,64 @@ class Auto(AbstractMethod):
         told = f"(correlation {alike.correlation:.2f}, {100 * alike.linearity:.0f} % of the dependence is linear)"
         if alike.same_modality:
             recorder.decide(f"Inside the anatomy the images have the same contrast {told}: LNCC.")
-            return LNCC()
-        deform = self.transform == "deformable"
-        recorder.decide(f"The images differ in contrast {told}: NMI" + (", then MIND." if deform else "."))
-        return MIND() if deform else NMI()
+            # a radiograph adds up everything along the ray: faint contrast there is rarely the same anatomy
+            return LNCC(noise=0.03) if fixed.dim == 2 else LNCC()
+        if self.transform != "deformable":
+            recorder.decide(f"The images differ in contrast {told}: NMI.")
+            return NMI()
+        detail = min(fine_detail(fixed), fine_detail(moving))
+        recorder.evidence["detail"] = detail
+        if detail < _LEAST_DETAIL:
+            recorder.decide(
+                f"The images differ in contrast {told}, and one shows little fine structure ({100 * detail:.0f} % of "
+                "its variation): NMI."
+            )
+            return NMI()
+        recorder.decide(f"The images differ in contrast {told}: NMI, then MIND on their fine structure.")
+        return MIND(dilation=1)
 
-    def _deformable(self, similarity: Similarity, linear: Linear) -> Deformable:
-        schedule = SCHEDULES["smooth" if isinstance(similarity, MIND) else "sharp"][self.preset]
+    def _deformable(self, similarity: Similarity, linear: Linear, dim: int) -> Deformable:
+        schedule = SCHEDULES.get(similarity.name, SCHEDULES["lncc"])[self.preset]
+        if dim == 2 and schedule.field_sigma < 1:
+            schedule = replace(schedule, force_sigma=3.0, field_sigma=1.0)
         return replace(schedule, linear=linear, similarity=similarity, use_landmarks=self.use_landmarks)
 
 
-_SMOOTH = Deformable(force_sigma=2.0, field_sigma=1.0)
+_MIND = Deformable(force_sigma=4.0, field_sigma=2.0)
+_NMI = Deformable(force_sigma=3.0, field_sigma=1.5)
 SCHEDULES = {
-    "sharp": {
+    "lncc": {
         "fast": Deformable(iterations=(100, 100, 100, 60, 0)),
         "default": Deformable(),
         "accurate": Deformable(iterations=(100, 100, 100, 100, 100, 30)),
     },
-    "smooth": {
-        "fast": replace(_SMOOTH, iterations=(100, 100, 100, 40, 0)),
-        "default": replace(_SMOOTH, iterations=(100, 100, 100, 100, 0)),
-        "accurate": replace(_SMOOTH, iterations=(100, 100, 100, 100, 30)),
+    "mind": {
+        "fast": replace(_MIND, iterations=(100, 100, 100, 60, 0)),
+        "default": replace(_MIND, iterations=(100, 100, 100, 100, 20)),
+        "accurate": replace(_MIND, iterations=(100, 100, 100, 100, 50)),
+    },
+    "nmi": {
+        "fast": replace(_NMI, iterations=(100, 100, 100, 0, 0)),
+        "default": replace(_NMI, iterations=(100, 100, 100, 100, 0)),
+        "accurate": replace(_NMI, iterations=(100, 100, 100, 100, 30)),
     },
 }
-"""What each preset means for the deformable stage; across modalities there is less to see, so fields are smoother."""
+"""The deformable stage by similarity and preset: the less two images have in common, the smoother the field."""
+
+_LEAST_DETAIL = 0.11
+"""Fine structure below which MIND finds too little to hold on to: templates and PET have 0.06 to 0.08, scans 0.14 up."""
+
+
+def fine_detail(image: Image) -> float:
+    """Standard deviation of what a Gaussian of 2 mm takes away, as a share of the image's, inside the anatomy."""
+    grid = coarse_grid(image.grid, 2.0)
+    data = resample_smooth(image.data, image.grid, grid)
+    inside = foreground_weights(Image(data, grid)) > 0
+    deep = box(inside.to(torch.float32)[None], 2)[0] > 5**grid.dim - 0.5
+    if int(deep.sum()) < 200:
+        return 0.0
+    fine = data - gaussian(data, 2.0 / grid.spacing)
+    return float(fine[0][deep].double().std() / data[0][inside].double().std())
 
 
 @dataclass(frozen=True)

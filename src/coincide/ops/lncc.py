@@ -1,8 +1,11 @@
 """Local normalised cross-correlation and its exact gradient.
 
 With window sums over the mask, `A` the local covariance, `B` and `C` the local variances of the fixed and the warped
-image, the value is minus the mean over the mask of `A² / ((B + ε)(C + ε))`. The ε keeps air and flat tissue quiet,
-and the gradient finite.
+image, the value is minus the mean over the mask of `B/(B + ε) · (A + ε)² / ((B + ε)(C + ε))`: the squared correlation
+of the two images as if both carried one more common signal of variance ε, times a weight of the fixed image alone.
+The ε keeps air and flat tissue quiet, and the gradient finite; and as the second factor is 1 at most, and 1 where the
+images agree, nothing is better than the fixed image itself. (Without the ε beside `A`, windows of weak contrast would
+ask for more of it: at the right answer the gradient would not vanish.)
 """
 
 from __future__ import annotations
@@ -51,8 +54,8 @@ def lncc_reference(warped: Tensor, w: Windows) -> Tensor:
     safe = w.count.clamp(min=1e-6)
     mean = box(warped * w.mask, w.radius) / safe
     variance = (box(warped * warped * w.mask, w.radius) / safe - mean * mean).clamp(min=0)
-    covariance = box(w.fixed * warped * w.mask, w.radius) / safe - w.mean * mean
-    squared = covariance**2 / ((w.variance + w.epsilon) * (variance + w.epsilon))
+    covariance = box(w.fixed * warped * w.mask, w.radius) / safe - w.mean * mean + w.epsilon
+    squared = w.variance * covariance**2 / ((w.variance + w.epsilon) ** 2 * (variance + w.epsilon))
     return -(squared * w.mask).sum() / w.total
 
 
@@ -102,8 +105,8 @@ def _lncc_autograd(warped: Tensor, w: Windows, gradient: bool):
         safe = w.count.clamp(min=1e-6)
         mean = box(warped * w.mask, w.radius) / safe
         variance = (box(warped * warped * w.mask, w.radius) / safe - mean * mean).clamp(min=0) + w.epsilon
-        covariance = box(w.fixed * warped * w.mask, w.radius) / safe - w.mean * mean
-        q = 2 * covariance**2 / ((w.variance + w.epsilon) * variance**2) * w.mask / safe
+        covariance = box(w.fixed * warped * w.mask, w.radius) / safe - w.mean * mean + w.epsilon
+        q = 2 * w.variance * covariance**2 / ((w.variance + w.epsilon) ** 2 * variance**2) * w.mask / safe
         curvature = box(q, w.radius) * w.mask / w.total
     return float(value.detach()), slope, curvature
 
@@ -137,8 +140,9 @@ def _coefficients(low, high, fixed, warped, mask, count, mean, variance, radius,
                 f_mean = mean[i, j, k]
                 w_mean = s[0, j, k] * n_inv
                 c = max(s[1, j, k] * n_inv - w_mean * w_mean, np.float32(0)) + eps
-                a = s[2, j, k] * n_inv - f_mean * w_mean
-                ratio = a / ((variance[i, j, k] + eps) * c)
+                a = s[2, j, k] * n_inv - f_mean * w_mean + eps
+                b = variance[i, j, k] + eps
+                ratio = variance[i, j, k] * a / (b * b * c)
                 pp = np.float32(2) * ratio * m * n_inv
                 qq = pp * a / c
                 p[i, j, k] = pp
