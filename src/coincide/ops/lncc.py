@@ -1,11 +1,11 @@
 """Local normalised cross-correlation and its exact gradient.
 
-With window sums over the mask, `A` the local covariance, `B` and `C` the local variances of the fixed and the warped
-image, the value is minus the mean over the mask of `B/(B + ε) · (A + ε)² / ((B + ε)(C + ε))`: the squared correlation
-of the two images as if both carried one more common signal of variance ε, times a weight of the fixed image alone.
-The ε keeps air and flat tissue quiet, and the gradient finite; and as the second factor is 1 at most, and 1 where the
-images agree, nothing is better than the fixed image itself. (Without the ε beside `A`, windows of weak contrast would
-ask for more of it: at the right answer the gradient would not vanish.)
+With window sums over the mask, `A` the local covariance, `B` and `C` the local variances of the fixed and the
+warped image, the value is minus the mean over the mask of `B/(B + ε) · (A + ε)² / ((B + ε)(C + ε))`: the squared
+correlation of the two images as if both carried one more common signal of variance ε, times a weight of the
+fixed image alone. The ε keeps air and flat tissue quiet, and the gradient finite; and as the second factor is at
+most 1, and is 1 where the images agree, nothing is better than the fixed image itself. (Without the ε beside `A`,
+windows of weak contrast ask for more of it, and at the right answer the gradient does not vanish.)
 """
 
 from __future__ import annotations
