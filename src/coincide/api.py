@@ -14,8 +14,6 @@ from coincide.errors import OptionError
 from coincide.image import Image, Kind
 from coincide.io import as_image, as_mask, read_points, read_transform
 from coincide.methods import AbstractMethod
-from coincide.methods.plan import Share, forecast, plan
-from coincide.ops._parallel import get_threads
 from coincide.optimise.progress import Event, Progress, silent
 from coincide.pair import Pair
 from coincide.points import Points
@@ -99,13 +97,10 @@ def register(
         "moving_points": moving_points,
         "init": init,
     }
-    pair = open_pair(**sources, time_index=time_index)
-    if expected := forecast(chosen, pair, threads or get_threads()):
-        report(Event("estimate", expected))
     result = register_pair(
-        pair,
+        open_pair(**sources, time_index=time_index),
         chosen,
-        progress=Share(report, plan(chosen, pair)),
+        progress=report,
         seed=seed,
         threads=threads,
         device=device,

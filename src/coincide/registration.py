@@ -14,6 +14,7 @@ from coincide.image import Image
 from coincide.measures.summary import measure
 from coincide.measures.verdict import Verdict, judge
 from coincide.methods import AbstractMethod, Context, Solution, Step, parse
+from coincide.methods.plan import foreseen
 from coincide.ops._parallel import get_threads, on_compile, set_threads
 from coincide.ops.memory import peak, require
 from coincide.optimise.progress import Event, Progress, silent
@@ -102,6 +103,7 @@ def register(
     chosen = configured(method, transform, preset, similarity, use_landmarks)
     check_pair(pair)
     _check_memory(pair, transform or "deformable")
+    progress = foreseen(progress, chosen, pair, threads or get_threads())
     begun = time.perf_counter()
     with _threads(threads), on_compile(_compile_notice(progress)):
         solution = chosen.solve(pair, Context(progress, seed, device))

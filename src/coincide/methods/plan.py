@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from coincide.methods.auto import SCHEDULES, Auto
+from coincide.methods.auto import Auto
 from coincide.methods.base import AbstractMethod
 from coincide.methods.classical.deformable import Deformable
 from coincide.methods.classical.linear import Linear
@@ -43,11 +43,18 @@ def plan(method: AbstractMethod, pair: Pair, similarity: Similarity | None = Non
     """
     if isinstance(method, Auto):
         similarity = method.similarity or similarity or LNCC()
-        schedule = SCHEDULES["smooth" if isinstance(similarity, MIND) else "sharp"][method.preset]
-        method = replace(schedule, similarity=similarity) if method.transform == "deformable" else Linear()
+        deform = method.transform == "deformable"
+        method = method._deformable(similarity, Linear(), pair.dim) if deform else Linear()
     if isinstance(method, Deformable):
         return (*_linear(pair), *_deformable(method, pair), _measures(pair))
     return (*_linear(pair), _measures(pair)) if isinstance(method, Linear) else ()
+
+
+def foreseen(progress: Progress, method: AbstractMethod, pair: Pair, threads: int) -> Progress:
+    """Tell `progress` how long the run will take at most; it is to be told of the run through what is returned."""
+    if expected := forecast(method, pair, threads):
+        progress(Event("estimate", expected))
+    return Share(progress, plan(method, pair))
 
 
 def forecast(method: AbstractMethod, pair: Pair, threads: int) -> str:
