@@ -101,8 +101,8 @@ def register(
         RegistrationFailedError: judged failed, and `throw` was asked for.
     """
     chosen = configured(method, transform, preset, similarity, use_landmarks)
-    check_pair(pair)
     _check_memory(pair, transform or "deformable")
+    check_pair(pair)
     progress = foreseen(progress, chosen, pair, threads or get_threads())
     begun = time.perf_counter()
     with _threads(threads), on_compile(_compile_notice(progress)):

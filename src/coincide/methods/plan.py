@@ -51,7 +51,7 @@ def plan(method: AbstractMethod, pair: Pair, similarity: Similarity | None = Non
 
 
 def foreseen(progress: Progress, method: AbstractMethod, pair: Pair, threads: int) -> Progress:
-    """Tell `progress` how long the run will take at most; it is to be told of the run through what is returned."""
+    """Tell `progress` how long the run will take at most; what is returned then tells it of the run."""
     if expected := forecast(method, pair, threads):
         progress(Event("estimate", expected))
     return Share(progress, plan(method, pair))
