@@ -18,7 +18,7 @@ def error(message: str) -> None:
 
 def note(message: str) -> None:
     """Print something worth knowing that is no result."""
-    err.print(Text(message, style="dim"), soft_wrap=True)
+    err.print(Text(message, style="dim"), soft_wrap=not err.is_terminal)
 
 
 def warn(message: str) -> None:
