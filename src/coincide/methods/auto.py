@@ -82,6 +82,9 @@ class Auto(AbstractMethod):
         told = f"(correlation {alike.correlation:.2f}, {100 * alike.linearity:.0f} % of the dependence is linear)"
         if alike.same_modality:
             recorder.decide(f"Inside the anatomy the images have the same contrast {told}: LNCC.")
+            if fixed.dim == 3 and fixed.grid.matches(moving.grid) and alike.correlation > _ONE_EXAMINATION:
+                recorder.decide("Both lie on one grid, as frames of one examination do: MIND, which follows sliding far.")
+                return MOTION_SIMILARITY
             # a radiograph adds up everything along the ray: faint contrast there is rarely the same anatomy
             return LNCC(noise=0.03) if fixed.dim == 2 else LNCC()
         if self.transform != "deformable":
@@ -99,12 +102,17 @@ class Auto(AbstractMethod):
         return MIND(dilation=1)
 
     def _deformable(self, similarity: Similarity, linear: Linear, dim: int) -> Deformable:
-        schedule = SCHEDULES.get(similarity.name, SCHEDULES["lncc"])[self.preset]
+        name = "motion" if similarity is MOTION_SIMILARITY else similarity.name
+        schedule = SCHEDULES.get(name, SCHEDULES["lncc"])[self.preset]
         if dim == 2 and schedule.field_sigma < 1:
             schedule = replace(schedule, force_sigma=3.0, field_sigma=1.0)
         return replace(schedule, linear=linear, similarity=similarity, use_landmarks=self.use_landmarks)
 
 
+MOTION_SIMILARITY = MIND(dilation=1)
+_ONE_EXAMINATION = 0.7
+"""Correlation from which two images on one grid are taken for frames of one examination."""
+_MOTION = Deformable(coarsest=18.0)
 _MIND = Deformable(force_sigma=4.0, field_sigma=2.0)
 _NMI = Deformable(force_sigma=3.0, field_sigma=1.5)
 SCHEDULES = {
@@ -112,6 +120,11 @@ SCHEDULES = {
         "fast": Deformable(iterations=(100, 100, 100, 60, 0)),
         "default": Deformable(),
         "accurate": Deformable(iterations=(100, 100, 100, 100, 100, 30)),
+    },
+    "motion": {
+        "fast": replace(_MOTION, iterations=(100, 100, 100, 60, 0)),
+        "default": replace(_MOTION, iterations=(100, 100, 100, 100, 60)),
+        "accurate": replace(_MOTION, iterations=(100, 100, 100, 200, 100)),
     },
     "mind": {
         "fast": replace(_MIND, iterations=(100, 100, 100, 60, 0)),
@@ -159,7 +172,8 @@ class Likeness:
     @property
     def same_modality(self) -> bool:
         """Whether both come from one modality; the bounds are in the widest gap among images of both kinds."""
-        return self.correlation > 0.3 and self.linearity > 0.87 and self.histograms < 0.14
+        close = self.histograms < 0.14 or self.correlation > 0.75
+        return self.correlation > 0.3 and self.linearity > 0.87 and close
 
     @classmethod
     def of(cls, fixed: Image, moving: Image, matrix: np.ndarray) -> Likeness:

@@ -30,8 +30,8 @@ from coincide.transforms.linear import Affine
 
 _FINEST_SIZE = {2: 500.0, 3: 220.0}
 """Voxels along the anatomy's size beyond which a finer level costs much and brings little."""
-_COARSEST_SIZE = 18.0
-"""Voxels along the anatomy's size below which a level shows too little to follow."""
+_TRIAL_VOXELS = 150_000
+"""Trials go on to the second level only where it is smaller than this."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,9 @@ class Deformable(AbstractMethod):
     composed with the field, which is smoothed in turn (the greedy scheme of Joshi et al. 2004,
     doi:10.1016/j.neuroimage.2004.07.068, with an exact gradient). Levels stand at fixed sizes in mm, so smoothing and
     steps are lengths in mm and do not change with the images' resolution. A linear part that fits the whole as well as
-    it can is not always the best start for a deformation (think of a liver that slides along the ribs): several are
-    carried through the coarsest levels, and the one that ends best goes on.
+    it can is not always the best start for a deformation: where a liver slides along the ribs it spoils both. So some
+    others (in 2-D the runners-up and the header's; in 3-D the header's, for two images on one grid, as frames of one
+    examination are) are carried through the coarsest levels too, and the one that ends best goes on.
 
     Args:
         linear: what finds the linear part.
@@ -51,6 +52,7 @@ class Deformable(AbstractMethod):
         iterations: the most steps, per level, coarse to fine; each level is twice as fine as the one before, the last
             stands at `finest`. Levels too coarse for the anatomy are left out, and so are last ones with 0 steps.
         finest: voxel size of the finest level, mm; 0 takes the fixed image's mean one, or a larger that suffices.
+        coarsest: the fewest voxels along the anatomy's size on a level; what is coarser is left out.
         force_sigma: Gaussian on each step, in voxels of the level.
         field_sigma: Gaussian on the field after each step, in voxels of the level.
         step: longest vector of a step, in voxels of the level.
@@ -64,6 +66,7 @@ class Deformable(AbstractMethod):
     similarity: Similarity = LNCC()  # noqa: RUF009 - frozen
     iterations: tuple[int, ...] = (100, 100, 100, 100, 50, 10)
     finest: float = 0.0
+    coarsest: float = 26.0
     force_sigma: float = 2.0
     field_sigma: float = 0.5
     step: float = 1.0
@@ -118,7 +121,7 @@ class Deformable(AbstractMethod):
         own = float(np.prod(fixed.grid.spacing) ** (1 / fixed.dim))
         finest = self.finest or max(own, size / _FINEST_SIZE[fixed.dim])
         spacings = [finest * 2.0**k for k in reversed(range(len(self.iterations)))]
-        levels = [(s, n) for s, n in zip(spacings, self.iterations) if s <= size / _COARSEST_SIZE or s == finest]
+        levels = [(s, n) for s, n in zip(spacings, self.iterations) if s <= size / self.coarsest or s == finest]
         while levels[-1][1] == 0 and len(levels) > 1:
             levels.pop()
         margin = np.ceil(6 * finest / fixed.grid.spacing).astype(int)
@@ -129,16 +132,19 @@ class Deformable(AbstractMethod):
 
     def _best_start(self, fixed, moving, matrix: np.ndarray, starts: Starts, pair: Pair, recorder: Recorder):
         """The matrix from which a short deformation at the coarsest levels ends best."""
-        header = np.eye(fixed.dim + 1)
         tried = [("linear optimum", matrix)]
-        for name, other in [*((s.origin, s.matrix) for s in starts.found[:2]), ("header", header)]:
+        others = [(s.origin, s.matrix) for s in starts.found[:2]] if fixed.dim == 2 else []
+        if fixed.dim == 2 or fixed.grid.matches(moving.grid):
+            others.append(("header", np.eye(fixed.dim + 1)))
+        for name, other in others:
             if all(apart(other, m, starts.probes) > 0.02 * starts.radius for _, m in tried):
                 tried.append((name, other))
         tried = tried[: self.trials]
         if len(tried) == 1:
             return matrix
         recorder.say("trials", "trying linear starts")
-        short = [(grid, 30) for grid, _ in self.grids(fixed)[:2]]
+        levels = self.grids(fixed)
+        short = [(grid, 30) for grid, _ in levels[:2] if grid is levels[0][0] or grid.size < _TRIAL_VOXELS]
         values = []
         for _, candidate in tried:
             field, grid = self._descend(short, fixed, moving, Affine(candidate), pair)
