@@ -83,7 +83,9 @@ def descend(
         notify(iteration + 1, evaluation.value)
         if _has_settled(values, rule.tolerance):
             break
-        update = gaussian(force(warped, evaluation.gradient), rule.force_sigma)
+        update = force(warped, evaluation.gradient)
+        del evaluation  # the largest arrays of the loop go before the next are made
+        update = gaussian(update, rule.force_sigma)
         length = longest(update)
         if length < 1e-20:
             break
@@ -91,6 +93,7 @@ def descend(
         if level.landmarks is not None:
             update, scale = update * scale + landmark_pull(level, field, rule.step), 1.0
         compose(field, update, scale, out=spare)
+        del update
         field = gaussian(spare, rule.field_sigma, edge=rule.edge)
     return field
 
@@ -154,10 +157,17 @@ def tapered(field: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
             border = max(border, float(field.select(axis, end).square().sum(0).max()) ** 0.5)
     pad = int(np.ceil(2.5 * border)) + 2
     target = grid.cropped([-pad] * grid.dim, np.asarray(grid.shape) + pad)
-    for axis, n in enumerate(field.shape[1:], start=1):
+    wide = torch.empty((grid.dim, *target.shape), dtype=field.dtype)
+    for component, values in zip(wide, field):
+        component.copy_(_extended(values, pad))
+    return wide, target
+
+
+def _extended(values: Tensor, pad: int) -> Tensor:
+    """`values` `(*shape)` with `pad` more voxels on every side, falling from the border's value to zero."""
+    for axis, n in enumerate(values.shape):
         position = torch.arange(-pad, n + pad)
-        ramp = (torch.minimum(position + pad, n - 1 + pad - position).clamp(0, pad).to(field.dtype)) / pad
-        weight = ramp * ramp * (3 - 2 * ramp)
-        shape = [-1 if a == axis else 1 for a in range(field.ndim)]
-        field = field.index_select(axis, position.clamp(0, n - 1)) * weight.reshape(shape)
-    return field.contiguous(), target
+        ramp = torch.minimum(position + pad, n - 1 + pad - position).clamp(0, pad).to(values.dtype) / pad
+        weight = (ramp * ramp * (3 - 2 * ramp)).reshape([-1 if a == axis else 1 for a in range(values.ndim)])
+        values = values.index_select(axis, position.clamp(0, n - 1)) * weight
+    return values

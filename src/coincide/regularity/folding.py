@@ -28,13 +28,13 @@ def unfold(field: Tensor, least: float, rounds: int = 40) -> tuple[Tensor, int]:
         if count == 0:
             break
         region = _box(low, margin=6 + number // 4)
-        part = field[(slice(None), *region)].contiguous()
+        part = field[(slice(None), *region)].clone(memory_format=torch.contiguous_format)
         weight = gaussian(low[region].to(field.dtype)[None], 1.5 + 0.1 * number)
         # the peak of a lone voxel's weight is far below one; this makes it one and leaves the far field alone
         weight = (weight * (30.0 + 4 * number)).clamp(max=1.0)
-        smooth = gaussian(part, 1.0 + 0.1 * number)
-        field = field.clone()
-        field[(slice(None), *region)] = part + weight * (smooth - part)
+        part.lerp_(gaussian(part, 1.0 + 0.1 * number), weight)
+        field = field.clone() if number == 0 else field
+        field[(slice(None), *region)] = part
     return field, found
 
 

@@ -35,23 +35,21 @@ class LNCC(Similarity):
         return single_channel(image, self.name)
 
     def prepare(self, fixed: Tensor, mask: Tensor | None = None) -> PreparedLNCC:
-        single_channel(fixed, self.name)
-        return PreparedLNCC(windows(fixed, mask, self.radius, self.noise**2))
+        return PreparedLNCC(single_channel(fixed, self.name), mask, self.radius, self.noise**2)
 
 
 class PreparedLNCC(Prepared):
     """LNCC against one fixed image; keeps the windows of the last moving mask, which loops ask for again and again."""
 
-    def __init__(self, whole: Windows):
-        self.windows = whole
-        self._last: tuple[Tensor | None, Windows] = (None, whole)
+    def __init__(self, fixed: Tensor, mask: Tensor | None, radius: int, epsilon: float):
+        self._fixed, self._mask, self._radius, self._epsilon = fixed, mask, radius, epsilon
+        self._last: tuple[Tensor | None, Windows] | None = None
 
     def _over(self, mask: Tensor | None) -> Windows:
-        w = self.windows
-        if mask is None:
-            return w
-        if mask is not self._last[0]:
-            self._last = mask, windows(w.fixed, w.mask[0] * mask.to(w.mask.dtype), w.radius, w.epsilon)
+        if self._last is None or self._last[0] is not mask:
+            self._last = None  # freed before the next ones are made
+            both = mask if self._mask is None else self._mask if mask is None else mask * self._mask
+            self._last = mask, windows(self._fixed, both, self._radius, self._epsilon)
         return self._last[1]
 
     def reference(self, warped: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -62,7 +60,7 @@ class PreparedLNCC(Prepared):
         return value, curvature[0].to(warped.dtype)
 
     def fused(self, warped: Tensor) -> bool:
-        return fits(warped.detach()) and fits(self.windows.fixed)
+        return fits(warped.detach()) and fits(self._fixed)
 
     def fused_value(self, warped: Tensor, mask: Tensor | None) -> float:
         return lncc(warped.detach(), self._over(mask), gradient=False)[0]
