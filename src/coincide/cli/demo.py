@@ -99,7 +99,7 @@ MENDED = (
 def person() -> Image:
     """The person's brain, with the header mended: in the file, left and right are exchanged.
 
-    As the file is, two templates and two other people fit its mirror image better; mended, they fit it as it is.
+    As the file is, two templates and two other people fit its mirror image better.
     """
     import numpy as np
 
