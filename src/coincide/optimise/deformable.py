@@ -11,7 +11,7 @@ from torch import Tensor
 
 from coincide.grid import Grid
 from coincide.ops.field import compose, warp
-from coincide.ops.force import force, longest
+from coincide.ops.force import force, longest, slope
 from coincide.ops.sample import sample_affine
 from coincide.ops.smooth import gaussian
 from coincide.similarity.base import Similarity
@@ -59,6 +59,8 @@ class Level:
 
 
 _MASK_EVERY = 10
+_NEAR = 0.16
+"""Newton length, in voxels, below which steps become shorter; measured to leave brains, livers and hands alone."""
 
 
 def descend(
@@ -72,7 +74,7 @@ def descend(
     """Follow the similarity down from `field` `(dim, *shape)` (voxels of the level), and return where it ended."""
     features = similarity.features(level.moving, mask=level.moving_mask)
     prepared = similarity.prepare(level.fixed, level.fixed_mask)
-    warped, values, known = torch.empty_like(features), [], None
+    warped, values, known, reach = torch.empty_like(features), [], None, rule.step
     spare = torch.empty_like(field)
     for iteration in range(iterations):
         if iteration % _MASK_EVERY == 0:
@@ -84,12 +86,15 @@ def descend(
         if _has_settled(values, rule.tolerance):
             break
         update = force(warped, evaluation.gradient)
+        if iteration % _MASK_EVERY == 0:
+            newton = newton_length(update, warped, evaluation.curvature, rule.force_sigma)
+            reach = min(rule.step, (newton / _NEAR) ** 2)
         del evaluation  # the largest arrays of the loop go before the next are made
         update = gaussian(update, rule.force_sigma)
         length = longest(update)
         if length < 1e-20:
             break
-        scale = -rule.step / length
+        scale = -reach / length
         if level.landmarks is not None:
             update, scale = update * scale + landmark_pull(level, field, rule.step), 1.0
         compose(field, update, scale, out=spare)
@@ -98,17 +103,38 @@ def descend(
     return field
 
 
+def newton_length(downhill: Tensor, warped: Tensor, curvature: Tensor, sigma: float) -> float:
+    """How far the similarity's own second-order model would move the voxels that it would move furthest, in voxels.
+
+    A step of fixed length walks to and fro over an optimum; this tells when the optimum is nearer than the step.
+
+    Args:
+        downhill: the force `(dim, *shape)`.
+        warped: `(channel, *shape)`.
+        curvature: `(*shape)`, as in `similarity.Evaluation`.
+        sigma: of the Gaussian on the force, voxels.
+    """
+    stiff = sum(curvature * slope(channel[None])[0].square().sum(0) for channel in warped)
+    smooth, stiff = gaussian(downhill, sigma).square().sum(0).sqrt(), gaussian(stiff[None], sigma)[0]
+    strong = stiff > 0.05 * stiff.max()
+    if not bool(strong.any()):
+        return 0.0
+    lengths = (smooth[strong] / stiff[strong]).flatten()
+    return float(lengths.kthvalue(max(1, round(0.99 * lengths.numel()))).values)
+
+
 def _known(level: Level, field: Tensor) -> Tensor | None:
     """Where the warped moving image is known, `(*shape)` bool, or None for everywhere."""
     return None if level.moving_mask is None else warp(level.moving_mask.to(field.dtype)[None], field)[0] > 0.99
 
 
-def overlap_value(level: Level, field: Tensor, similarity: Similarity, worst: float) -> float:
-    """The similarity under `field`, with voxels at which the moving image is not known counted as `worst`."""
-    warped, known = warp(similarity.features(level.moving, mask=level.moving_mask), field), _known(level, field)
-    value = similarity.prepare(level.fixed, level.fixed_mask).value(warped, known)
-    share = 1.0 if known is None else float(known.float().mean(dtype=torch.float64))
-    return value * share + worst * (1 - share)
+def compare(levels: list[Level], fields: list[Tensor], similarity: Similarity) -> list[float]:
+    """The similarity of several candidates, `levels` with the same fixed image, where all of them are known."""
+    warped = [warp(similarity.features(x.moving, mask=x.moving_mask), field) for x, field in zip(levels, fields)]
+    known = [k for k in map(_known, levels, fields) if k is not None]
+    common = torch.stack(known).all(0) if known else None
+    prepared = similarity.prepare(levels[0].fixed, levels[0].fixed_mask)
+    return [prepared.value(w, common) for w in warped]
 
 
 def _has_settled(values: list[float], tolerance: float) -> bool:

@@ -16,7 +16,7 @@ from coincide.methods.recorder import Recorder
 from coincide.ops.field import invert
 from coincide.ops.sample import sample, sample_affine
 from coincide.ops.smooth import gaussian
-from coincide.optimise.deformable import Level, Rule, descend, overlap_value, tapered, to_level
+from coincide.optimise.deformable import Level, Rule, compare, descend, tapered, to_level
 from coincide.optimise.starts import apart
 from coincide.pair import Pair
 from coincide.preprocess.foreground import bounding_box, foreground_weights
@@ -30,6 +30,8 @@ from coincide.transforms.linear import Affine
 
 _FINEST_SIZE = {2: 500.0, 3: 220.0}
 """Voxels along the anatomy's size beyond which a finer level costs much and brings little."""
+_BETTER = 0.005
+"""Share of the gain over unrelated images by which another start must beat the linear optimum."""
 _TRIAL_VOXELS = 150_000
 """Trials go on to the second level only where it is smaller than this."""
 
@@ -145,12 +147,12 @@ class Deformable(AbstractMethod):
         recorder.say("trials", "trying linear starts")
         levels = self.grids(fixed)
         short = [(grid, 30) for grid, _ in levels[:2] if grid is levels[0][0] or grid.size < _TRIAL_VOXELS]
-        values = []
-        for _, candidate in tried:
-            field, grid = self._descend(short, fixed, moving, Affine(candidate), pair)
-            level = self._level(grid, fixed, moving, Affine(candidate), pair)
-            values.append(overlap_value(level, field, self.similarity, WORST[self.similarity.name]))
-        best = int(np.argmin(values))
+        ends = [(self._descend(short, fixed, moving, Affine(m), pair), Affine(m)) for _, m in tried]
+        compared = [self._level(grid, fixed, moving, start, pair) for (_, grid), start in ends]
+        values = compare(compared, [field for (field, _), _ in ends], self.similarity)
+        # the linear optimum goes on unless another is better by more than chance
+        needed = values[0] - _BETTER * abs(WORST[self.similarity.name] - values[0])
+        best = int(np.argmin(values)) if min(values) < needed else 0
         told = ", ".join(f"{name} {value:.3f}" for (name, _), value in zip(tried, values))
         recorder.decide(f"Tried on the coarsest levels ({told}), the deformation starts from the {tried[best][0]}.")
         return tried[best][1]
