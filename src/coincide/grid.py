@@ -152,7 +152,9 @@ class Grid:
         """
         u, _, vt = np.linalg.svd(self.direction)
         direction = u @ vt
-        spacing = self.spacing if spacing is None else np.broadcast_to(np.asarray(spacing, float), (self.dim,))
+        spacing = (
+            self.spacing if spacing is None else np.broadcast_to(np.asarray(spacing, float), (self.dim,))
+        )
         local = self.corners @ direction
         low, high = local.min(0), local.max(0)
         shape = np.maximum(np.ceil((high - low) / spacing - 1e-6).astype(int) + 1, 1)
@@ -167,7 +169,11 @@ class Grid:
         return bool(apart <= tolerance * self.spacing.min())
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Grid) and self.shape == other.shape and np.array_equal(self.affine, other.affine)
+        return (
+            isinstance(other, Grid)
+            and self.shape == other.shape
+            and np.array_equal(self.affine, other.affine)
+        )
 
     def __hash__(self) -> int:
         return hash((self.shape, self.affine.tobytes()))

@@ -49,7 +49,9 @@ class Image:
                 "expected (channel, *grid shape)."
             )
         if data.is_complex():
-            raise IntensityError(f"{self.name}: the values are complex. Take the magnitude or one part first.")
+            raise IntensityError(
+                f"{self.name}: the values are complex. Take the magnitude or one part first."
+            )
         if self.kind == "label":
             if data.is_floating_point():
                 raise LabelError(f"{self.name}: labels must be integers, found {data.dtype}.")
@@ -57,7 +59,9 @@ class Image:
             data = data.to(torch.float32)
         object.__setattr__(self, "data", data)
         if self.mask is not None:
-            mask = self.mask if isinstance(self.mask, torch.Tensor) else torch.from_numpy(np.asarray(self.mask))
+            mask = (
+                self.mask if isinstance(self.mask, torch.Tensor) else torch.from_numpy(np.asarray(self.mask))
+            )
             if tuple(mask.shape) != self.grid.shape:
                 raise MaskError(
                     f"{self.name}: the mask has shape {tuple(mask.shape)}, its image {self.grid.shape}. "
@@ -93,4 +97,6 @@ class Image:
         return replace(self, mask=mask)
 
     def __repr__(self) -> str:
-        return f"Image({self.name!r}, {self.kind}, {self.channels} channel(s), {self.data.dtype}, {self.grid!r})"
+        return (
+            f"Image({self.name!r}, {self.kind}, {self.channels} channel(s), {self.data.dtype}, {self.grid!r})"
+        )

@@ -27,7 +27,9 @@ class Points:
     def __post_init__(self) -> None:
         world = np.array(self.world, dtype=np.float64)
         if world.ndim != 2 or world.shape[1] not in (2, 3):
-            raise PointsError(f"points are (number, 2) or (number, 3) positions in mm, found shape {world.shape}.")
+            raise PointsError(
+                f"points are (number, 2) or (number, 3) positions in mm, found shape {world.shape}."
+            )
         if not np.isfinite(world).all():
             bad = int((~np.isfinite(world).all(axis=1)).sum())
             raise PointsError(f"{bad} of {len(world)} points have a NaN or infinite coordinate.")

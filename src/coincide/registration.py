@@ -108,7 +108,7 @@ def register(
     with _threads(threads), on_compile(_compile_notice(progress)):
         solution = chosen.solve(pair, Context(progress, seed, device))
         found = time.perf_counter()
-        result = _finish(pair, chosen, solution, progress)
+        result = _finish(pair, solution, progress)
     seconds = {**solution.seconds, "solve": found - begun, "measure": time.perf_counter() - found}
     provenance = _provenance(chosen, pair, seed, threads, device, seconds)
     result = replace(result, provenance=provenance)
@@ -143,10 +143,10 @@ def configured(
             changes.pop(name)
     if "transform" in changes and "model" in names:
         changes["model"] = changes.pop("transform")
-    for name in changes:
+    for name, value in changes.items():
         if name not in names:
             raise OptionError(
-                f"method {type(chosen).__name__.lower()!r} has no option {name!r} (given: {changes[name]!r}). "
+                f"method {type(chosen).__name__.lower()!r} has no option {name!r} (given: {value!r}). "
                 f"Leave it out, or choose another method. Its options: {', '.join(sorted(names))}."
             )
     return replace(chosen, **changes)  # type: ignore[type-var]
@@ -186,7 +186,7 @@ def _check_memory(pair: Pair, transform: str) -> None:
     )
 
 
-def _finish(pair: Pair, method: AbstractMethod, solution: Solution, progress: Progress) -> Registration:
+def _finish(pair: Pair, solution: Solution, progress: Progress) -> Registration:
     progress(Event("measure", "resampling and measuring"))
     transform = solution.transform
     inverse = transform.inverse() if solution.inverse is None else solution.inverse
@@ -196,7 +196,17 @@ def _finish(pair: Pair, method: AbstractMethod, solution: Solution, progress: Pr
     measures = measure(pair, transform, inverse, warped)
     verdict = judge(pair, solution, measures)
     return Registration(
-        pair, transform, inverse, warped, labels, points, measures, verdict, solution.trace, solution.decisions, {}
+        pair,
+        transform,
+        inverse,
+        warped,
+        labels,
+        points,
+        measures,
+        verdict,
+        solution.trace,
+        solution.decisions,
+        {},
     )
 
 

@@ -27,6 +27,7 @@ from coincide.transforms.linear import Affine
 TRANSFORMS = ("rigid", "similarity", "affine", "deformable")
 PRESETS = ("fast", "default", "accurate")
 
+
 @dataclass(frozen=True)
 class Auto(AbstractMethod):
     """Looks at the images, decides on similarity, stages and schedule, and says why.
@@ -83,7 +84,9 @@ class Auto(AbstractMethod):
         if alike.same_modality:
             recorder.decide(f"Inside the anatomy the images have the same contrast {told}: LNCC.")
             if fixed.dim == 3 and fixed.grid.matches(moving.grid) and alike.correlation > _ONE_EXAMINATION:
-                recorder.decide("Both lie on one grid, as frames of one examination do: MIND, which follows sliding far.")
+                recorder.decide(
+                    "Both lie on one grid, as frames of one examination do: MIND, which follows sliding far."
+                )
                 return MOTION_SIMILARITY
             # a radiograph adds up everything along the ray: faint contrast there is rarely the same anatomy
             return LNCC(noise=0.03) if fixed.dim == 2 else LNCC()
@@ -140,7 +143,7 @@ SCHEDULES = {
 """The deformable stage by similarity and preset: the less two images have in common, the smoother the field."""
 
 _LEAST_DETAIL = 0.11
-"""Fine structure below which MIND finds too little to hold on to: templates and PET have 0.06 to 0.08, scans 0.14 up."""
+"""Fine structure below which MIND finds too little to hold on to: templates and PET have 0.06–0.08, scans 0.14 up."""
 
 
 def fine_detail(image: Image) -> float:

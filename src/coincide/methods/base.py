@@ -67,7 +67,7 @@ class AbstractMethod(ABC):
     """A way to find the transform of a pair. A frozen dataclass of its options; final, and without state."""
 
     @abstractmethod
-    def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
+    def solve(self, pair: Pair, context: Context = Context()) -> Solution:
         """Find the transform that carries the fixed world (mm) onto the moving world (mm).
 
         Never touches a file and never prints. A failure that is no bug comes back as a `Status`.

@@ -25,7 +25,9 @@ class Recorder:
         self.seconds: dict[str, float] = {}
         self.evidence: dict[str, float] = {}
 
-    def step(self, stage: str, level: int, levels: int, iteration: int, iterations: int, value: float) -> None:
+    def step(
+        self, stage: str, level: int, levels: int, iteration: int, iterations: int, value: float
+    ) -> None:
         """One iteration: recorded with the time, and reported."""
         self.steps.append(Step(stage, level, iteration, value, time.perf_counter() - self.begun))
         self.progress(Event(stage, "", level, levels, iteration, iterations, value))

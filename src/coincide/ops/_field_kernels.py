@@ -105,7 +105,7 @@ def _value_and_matrix_3d(field, x, value, matrix):
 
 @kernel
 def _invert_3d(low, high, field, tolerance, iterations, out):
-    _, ni, nj, nk = field.shape
+    _, _, nj, nk = field.shape
     x, best, y, r = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
     value, matrix = np.empty(3), np.empty((3, 3))
     for u in range(low, high):

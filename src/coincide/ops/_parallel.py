@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 
 from numba import njit
 
@@ -53,7 +54,7 @@ def run(compiled: Callable, planes: int, *arrays) -> None:
     # more slabs than threads, so that a thread that finds air in its slab takes over work from the others
     slabs = min(planes, threads * 4)
     edges = [planes * i // slabs for i in range(slabs + 1)]
-    jobs = [_pool(threads).submit(compiled, low, high, *arrays) for low, high in zip(edges, edges[1:])]
+    jobs = [_pool(threads).submit(compiled, low, high, *arrays) for low, high in pairwise(edges)]
     for job in jobs:
         job.result()
 

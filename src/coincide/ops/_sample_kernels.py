@@ -51,7 +51,9 @@ def _linear_3d(low, high, image, index, zero, out):
         i1, j1, k1 = min(i + 1, ni - 1), min(j + 1, nj - 1), min(k + 1, nk - 1)
         for n in range(channels):
             f = image[n]
-            v0 = (f[i, j, k] * (1 - c) + f[i, j, k1] * c) * (1 - b) + (f[i, j1, k] * (1 - c) + f[i, j1, k1] * c) * b
+            v0 = (f[i, j, k] * (1 - c) + f[i, j, k1] * c) * (1 - b) + (
+                f[i, j1, k] * (1 - c) + f[i, j1, k1] * c
+            ) * b
             v1 = (f[i1, j, k] * (1 - c) + f[i1, j, k1] * c) * (1 - b) + (
                 f[i1, j1, k] * (1 - c) + f[i1, j1, k1] * c
             ) * b
@@ -72,7 +74,9 @@ def _linear_2d(low, high, image, index, zero, out):
         i1, j1 = min(i + 1, ni - 1), min(j + 1, nj - 1)
         for n in range(channels):
             f = image[n]
-            out[n, p] = (f[i, j] * (1 - b) + f[i, j1] * b) * (1 - a) + (f[i1, j] * (1 - b) + f[i1, j1] * b) * a
+            out[n, p] = (f[i, j] * (1 - b) + f[i, j1] * b) * (1 - a) + (
+                f[i1, j] * (1 - b) + f[i1, j1] * b
+            ) * a
 
 
 @kernel
@@ -219,7 +223,9 @@ def _affine_3d(low, high, image, m, zero, out):
             z0 = m[2, 0] * u + m[2, 1] * v + m[2, 3]
             for w in range(out.shape[3]):
                 x, y, z = x0 + m[0, 2] * w, y0 + m[1, 2] * w, z0 + m[2, 2] * w
-                if zero and (x < -0.5 or x > ni - 0.5 or y < -0.5 or y > nj - 0.5 or z < -0.5 or z > nk - 0.5):
+                if zero and (
+                    x < -0.5 or x > ni - 0.5 or y < -0.5 or y > nj - 0.5 or z < -0.5 or z > nk - 0.5
+                ):
                     out[:, u, v, w] = 0
                     continue
                 i, a = split(x, ni)

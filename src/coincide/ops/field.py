@@ -33,7 +33,15 @@ def warp(image: Tensor, field: Tensor, out: Tensor | None = None) -> Tensor:
     """
     if fits(image) and fits(field):
         out = torch.empty_like(image) if out is None else out
-        run(kernels.WARP[field.shape[0]], field.shape[1], image.numpy(), field.numpy(), 1.0, False, out.numpy())
+        run(
+            kernels.WARP[field.shape[0]],
+            field.shape[1],
+            image.numpy(),
+            field.numpy(),
+            1.0,
+            False,
+            out.numpy(),
+        )
         return out
     return sample_reference(image, lattice(tuple(field.shape[1:]), field) + field, "linear", "edge")
 
@@ -42,7 +50,15 @@ def compose(outer: Tensor, inner: Tensor, scale: float = 1.0, out: Tensor | None
     """The field of `(id + outer) ∘ (id + scale · inner)`: first `inner`, then `outer`; all `(dim, *shape)` voxels."""
     if fits(outer) and fits(inner):
         out = torch.empty_like(inner) if out is None else out
-        run(kernels.WARP[inner.shape[0]], inner.shape[1], outer.numpy(), inner.numpy(), scale, True, out.numpy())
+        run(
+            kernels.WARP[inner.shape[0]],
+            inner.shape[1],
+            outer.numpy(),
+            inner.numpy(),
+            scale,
+            True,
+            out.numpy(),
+        )
         return out
     return scale * inner + warp(outer, scale * inner)
 

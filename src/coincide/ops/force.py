@@ -21,7 +21,12 @@ def slope(image: Tensor) -> Tensor:
         n = image.shape[axis]
         i = torch.arange(n, device=image.device)
         ahead, behind = (i + 1).clamp(max=n - 1), (i - 1).clamp(min=0)
-        width = (ahead - behind).clamp(min=1).to(image.dtype).reshape([-1 if a == axis else 1 for a in range(image.ndim)])
+        width = (
+            (ahead - behind)
+            .clamp(min=1)
+            .to(image.dtype)
+            .reshape([-1 if a == axis else 1 for a in range(image.ndim)])
+        )
         parts.append((image.index_select(axis, ahead) - image.index_select(axis, behind)) / width)
     return torch.stack(parts, 1)
 
@@ -69,7 +74,9 @@ def _force_3d(low, high, warped, gradient, out):
                     x[k] = (x[k] if keep else np.float32(0)) + g[k] * (a1[k] - a0[k]) * si
                     y[k] = (y[k] if keep else np.float32(0)) + g[k] * (b1[k] - b0[k]) * sj
                 for k in range(1, nk - 1):
-                    z[k] = (z[k] if keep else np.float32(0)) + g[k] * (row[k + 1] - row[k - 1]) * np.float32(0.5)
+                    z[k] = (z[k] if keep else np.float32(0)) + g[k] * (row[k + 1] - row[k - 1]) * np.float32(
+                        0.5
+                    )
                 for k in (0, nk - 1):
                     k0, k1 = max(k - 1, 0), min(k + 1, nk - 1)
                     z[k] = (z[k] if keep else np.float32(0)) + g[k] * (row[k1] - row[k0])

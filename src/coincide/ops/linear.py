@@ -12,7 +12,9 @@ from coincide.ops.field import lattice
 from coincide.ops.sample import sample_reference
 
 
-def sample_with_gradient(image: Tensor, matrix: np.ndarray, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+def sample_with_gradient(
+    image: Tensor, matrix: np.ndarray, shape: tuple[int, ...]
+) -> tuple[Tensor, Tensor, Tensor]:
     """Linear interpolation of `image` under a matrix, and its slope there.
 
     Args:

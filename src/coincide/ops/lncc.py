@@ -177,5 +177,7 @@ def _slope(low, high, fixed, warped, mask, p, q, r, radius, scale, slope, curvat
         for j in range(nj):
             for k in range(nk):
                 m = mask[i, j, k] * sc
-                slope[i, j, k] = -m * (fixed[i, j, k] * s[0, j, k] - warped[i, j, k] * s[1, j, k] + s[2, j, k])
+                slope[i, j, k] = -m * (
+                    fixed[i, j, k] * s[0, j, k] - warped[i, j, k] * s[1, j, k] + s[2, j, k]
+                )
                 curvature[i, j, k] = m * s[1, j, k]

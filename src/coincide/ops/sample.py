@@ -99,21 +99,23 @@ def _rounded(x: Tensor, n: int) -> np.ndarray:
     return torch.floor(x.to(torch.float64) + 0.5).nan_to_num(-2).clamp(-2, n + 1).to(torch.int64).numpy()
 
 
-def sample_reference(image: Tensor, index: Tensor, mode: Mode = "linear", outside: Outside = "zero") -> Tensor:
+def sample_reference(
+    image: Tensor, index: Tensor, mode: Mode = "linear", outside: Outside = "zero"
+) -> Tensor:
     """`sample` in plain torch: any device, any floating type, differentiable; `image` holds coefficients if cubic."""
     shape = image.shape[1:]
     index = index.to(image.dtype)
     inside = torch.ones_like(index[0], dtype=torch.bool)
     weights, positions = [], []
-    for x, n in zip(index, shape):
-        inside = inside & (x >= -0.5) & (x <= n - 0.5)
-        x = x.clamp(0, n - 1)
+    for position, n in zip(index, shape):
+        inside = inside & (position >= -0.5) & (position <= n - 0.5)
+        x = position.clamp(0, n - 1)
         base = x.detach().floor().clamp(0, max(n - 2, 0))
         t = x - base
         offsets = (0, 1) if mode == "linear" else (-1, 0, 1, 2)
         weights.append([1 - t, t] if mode == "linear" else _cubic_weights(t))
         positions.append([_mirror(base.long() + o, n) for o in offsets])
-    out = 0
+    out = torch.zeros((image.shape[0], *index.shape[1:]), dtype=image.dtype, device=image.device)
     for corner in itertools.product(range(len(weights[0])), repeat=len(shape)):
         weight = torch.stack([weights[d][c] for d, c in enumerate(corner)]).prod(0)
         out = out + weight * image[(slice(None), *(positions[d][c] for d, c in enumerate(corner)))]
@@ -146,7 +148,9 @@ def bspline_coefficients(image: Tensor) -> Tensor:
     return torch.from_numpy(coefficients).to(image.device, kind)
 
 
-def sample_affine(image: Tensor, matrix: np.ndarray, shape: tuple[int, ...], outside: Outside = "edge") -> Tensor:
+def sample_affine(
+    image: Tensor, matrix: np.ndarray, shape: tuple[int, ...], outside: Outside = "edge"
+) -> Tensor:
     """Linear interpolation of `image` on a lattice of `shape` whose voxel `i` stands at `matrix·(i, 1)`.
 
     Args:

@@ -114,7 +114,9 @@ def newton_length(downhill: Tensor, warped: Tensor, curvature: Tensor, sigma: fl
         curvature: `(*shape)`, as in `similarity.Evaluation`.
         sigma: of the Gaussian on the force, voxels.
     """
-    stiff = sum(curvature * slope(channel[None])[0].square().sum(0) for channel in warped)
+    stiff = torch.zeros_like(curvature)
+    for channel in warped:
+        stiff += curvature * slope(channel[None])[0].square().sum(0)
     smooth, stiff = gaussian(downhill, sigma).square().sum(0).sqrt(), gaussian(stiff[None], sigma)[0]
     strong = stiff > 0.05 * stiff.max()
     if not bool(strong.any()):
@@ -125,12 +127,16 @@ def newton_length(downhill: Tensor, warped: Tensor, curvature: Tensor, sigma: fl
 
 def _known(level: Level, field: Tensor) -> Tensor | None:
     """Where the warped moving image is known, `(*shape)` bool, or None for everywhere."""
-    return None if level.moving_mask is None else warp(level.moving_mask.to(field.dtype)[None], field)[0] > 0.99
+    return (
+        None if level.moving_mask is None else warp(level.moving_mask.to(field.dtype)[None], field)[0] > 0.99
+    )
 
 
 def compare(levels: list[Level], fields: list[Tensor], similarity: Similarity) -> list[float]:
     """The similarity of several candidates, `levels` with the same fixed image, where all of them are known."""
-    warped = [warp(similarity.features(x.moving, mask=x.moving_mask), field) for x, field in zip(levels, fields)]
+    warped = [
+        warp(similarity.features(x.moving, mask=x.moving_mask), field) for x, field in zip(levels, fields)
+    ]
     known = [k for k in map(_known, levels, fields) if k is not None]
     common = torch.stack(known).all(0) if known else None
     prepared = similarity.prepare(levels[0].fixed, levels[0].fixed_mask)

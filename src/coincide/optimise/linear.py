@@ -75,7 +75,9 @@ class Problem:
         """The problem of one level's images."""
         mask = None if moving.mask is None else moving.mask.to(torch.float32)
         features = similarity.features(moving.data, mask=moving.mask)
-        return cls(similarity.prepare(fixed.data, fixed.mask), fixed.grid, features, moving.grid, mask, **options)
+        return cls(
+            similarity.prepare(fixed.data, fixed.mask), fixed.grid, features, moving.grid, mask, **options
+        )
 
     def _index_matrix(self, matrix: np.ndarray) -> np.ndarray:
         return self.moving.inverse_affine @ matrix @ self.fixed.affine
@@ -97,7 +99,13 @@ class Problem:
         inside = samples[0][2]
         weights = self._weights(index, inside)
         overlap = 1.0 if weights is None else total(weights.numpy().ravel()) / weights.numel()
-        return (lambda: self.prepared.value(warped, weights)), overlap, warped, weights, [s[1] for s in samples]
+        return (
+            (lambda: self.prepared.value(warped, weights)),
+            overlap,
+            warped,
+            weights,
+            [s[1] for s in samples],
+        )
 
     def linearise(self, matrix: np.ndarray, basis: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Value, gradient `(k,)` and Gauss–Newton Hessian `(k, k)` for `matrix ← exp(Σ θ_k basis_k) matrix`."""

@@ -47,7 +47,9 @@ def _from_quaternion(q: np.ndarray) -> np.ndarray:
     )
 
 
-def candidates(fixed: Moments, moving: Moments, centres, number: int, scales, header: np.ndarray) -> list[Start]:
+def candidates(
+    fixed: Moments, moving: Moments, centres, number: int, scales, header: np.ndarray
+) -> list[Start]:
     """Headers, centres of mass, principal axes with every proper choice of signs, and an even spread of rotations.
 
     Args:
@@ -67,8 +69,8 @@ def candidates(fixed: Moments, moving: Moments, centres, number: int, scales, he
             turn = moving.axes @ np.diag(signs) @ fixed.axes.T
             if np.linalg.det(turn) > 0:
                 found.append(Start(about(scale * turn, shift, fixed.centre).matrix, "principal axes"))
-        for turn in rotations(dim, number)[1:]:
-            found.append(Start(about(scale * turn, shift, fixed.centre).matrix, "rotation grid"))
+        turns = rotations(dim, number)[1:]
+        found += [Start(about(scale * turn, shift, fixed.centre).matrix, "rotation grid") for turn in turns]
     return found
 
 
@@ -95,7 +97,9 @@ def distinct(starts: list[Start], points: np.ndarray, distance: float, number: i
     return kept
 
 
-def refine(problem: Problem, starts: list[Start], model: str, centre, radius: float, iterations: int, worst: float):
+def refine(
+    problem: Problem, starts: list[Start], model: str, centre, radius: float, iterations: int, worst: float
+):
     """Each start after a few second-order steps of `model`, best first."""
     basis = generators(model, centre, radius)
     tolerance = 0.02 * float(problem.fixed.spacing.min())

@@ -31,7 +31,7 @@ class LNCC(Similarity):
     radius: int = 2
     noise: float = 0.01
 
-    def features(self, image: Tensor, *, mask: Tensor | None = None) -> Tensor:
+    def features(self, image: Tensor, *, mask: Tensor | None = None) -> Tensor:  # noqa: ARG002
         return single_channel(image, self.name)
 
     def prepare(self, fixed: Tensor, mask: Tensor | None = None) -> PreparedLNCC:

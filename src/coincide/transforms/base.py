@@ -41,7 +41,9 @@ class Transform(ABC):
         """
         points = np.asarray(points, dtype=np.float64)
         if points.shape[-1:] != (self.dim,):
-            raise DimensionError(f"a {self.dim}-D transform maps points of shape (..., {self.dim}), found {points.shape}.")
+            raise DimensionError(
+                f"a {self.dim}-D transform maps points of shape (..., {self.dim}), found {points.shape}."
+            )
         return self._map(points.reshape(-1, self.dim)).reshape(points.shape)
 
     def parts(self) -> tuple[Transform, ...]:

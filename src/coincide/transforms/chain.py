@@ -48,5 +48,9 @@ def chain(*transforms: Transform) -> Transform:
         else:
             members.append(transform)
     if len(members) > 1:
-        members = [m for m in members if not (isinstance(m, Affine) and np.array_equal(m.matrix, np.eye(m.dim + 1)))]
-    return members[0] if len(members) == 1 else Chain(tuple(members)) if members else identity(transforms[0].dim)
+        members = [
+            m for m in members if not (isinstance(m, Affine) and np.array_equal(m.matrix, np.eye(m.dim + 1)))
+        ]
+    return (
+        members[0] if len(members) == 1 else Chain(tuple(members)) if members else identity(transforms[0].dim)
+    )

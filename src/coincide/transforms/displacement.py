@@ -73,7 +73,11 @@ def to_world(vectors: torch.Tensor, grid: Grid) -> torch.Tensor:
 
 def _turn(vectors: torch.Tensor, matrix: np.ndarray) -> torch.Tensor:
     # spelt out: a matrix product may add in an order that depends on the number of threads
-    return torch.stack([sum(float(m) * v for m, v in zip(row, vectors)) for row in matrix])
+    turned = torch.zeros_like(vectors)
+    for out, row in zip(turned, matrix):
+        for factor, component in zip(row.tolist(), vectors):
+            out.add_(component, alpha=factor)
+    return turned
 
 
 def invert_world(vectors: torch.Tensor, grid: Grid) -> torch.Tensor:

@@ -28,10 +28,14 @@ class Affine(Transform):
     def __post_init__(self) -> None:
         matrix = np.array(self.matrix, dtype=np.float64)
         if matrix.shape not in ((3, 3), (4, 4)) or not np.isfinite(matrix).all():
-            raise TransformError(f"a linear transform needs a finite 3x3 or 4x4 matrix, found {matrix.tolist()}.")
+            raise TransformError(
+                f"a linear transform needs a finite 3x3 or 4x4 matrix, found {matrix.tolist()}."
+            )
         n = matrix.shape[0] - 1
         if np.abs(matrix[n] - np.eye(n + 1)[n]).max() > 1e-9:
-            raise TransformError(f"the last row of a linear transform must be 0 … 0 1, found {matrix[n].tolist()}.")
+            raise TransformError(
+                f"the last row of a linear transform must be 0 … 0 1, found {matrix[n].tolist()}."
+            )
         centre = np.zeros(n) if self.centre is None else np.array(self.centre, dtype=np.float64)
         matrix.setflags(write=False)
         centre.setflags(write=False)
@@ -48,8 +52,11 @@ class Affine(Transform):
     def inverse(self) -> Affine:
         determinant = np.linalg.det(self.matrix[:-1, :-1])
         if abs(determinant) < 1e-12:
-            raise TransformError(f"the matrix is singular (determinant {determinant:.3g}): it has no inverse.")
-        return Affine(np.linalg.inv(self.matrix), self._map(self.centre[None])[0])
+            raise TransformError(
+                f"the matrix is singular (determinant {determinant:.3g}): it has no inverse."
+            )
+        centre = None if self.centre is None else self._map(self.centre[None])[0]
+        return Affine(np.linalg.inv(self.matrix), centre)
 
     @property
     def determinant(self) -> float:

@@ -101,7 +101,9 @@ class Deformable(AbstractMethod):
                 matrix = self._best_start(fixed, moving, matrix, starts, pair, recorder)
         return self._from(fixed, moving, Affine(matrix, fixed.grid.centre), pair, recorder)
 
-    def _from(self, fixed: Image, moving: Image, start: Transform, pair: Pair, recorder: Recorder) -> Solution:
+    def _from(
+        self, fixed: Image, moving: Image, start: Transform, pair: Pair, recorder: Recorder
+    ) -> Solution:
         with recorder.timed("deformable"):
             field, grid = self._deform(fixed, moving, start, pair, recorder)
         with recorder.timed("inverse"):
@@ -123,14 +125,21 @@ class Deformable(AbstractMethod):
         own = float(np.prod(fixed.grid.spacing) ** (1 / fixed.dim))
         finest = self.finest or max(own, size / _FINEST_SIZE[fixed.dim])
         spacings = [finest * 2.0**k for k in reversed(range(len(self.iterations)))]
-        levels = [(s, n) for s, n in zip(spacings, self.iterations) if s <= size / self.coarsest or s == finest]
+        levels = [
+            (s, n) for s, n in zip(spacings, self.iterations) if s <= size / self.coarsest or s == finest
+        ]
         while levels[-1][1] == 0 and len(levels) > 1:
             levels.pop()
         margin = np.ceil(6 * finest / fixed.grid.spacing).astype(int)
-        cropped = fixed.grid.cropped(np.maximum(start - margin, 0), np.minimum(stop + margin, fixed.grid.shape))
+        cropped = fixed.grid.cropped(
+            np.maximum(start - margin, 0), np.minimum(stop + margin, fixed.grid.shape)
+        )
         alike = np.abs(fixed.grid.spacing / finest - 1).max() < 0.05 and fixed.grid.is_orthogonal
         whole = cropped if alike else cropped.orthogonalised(finest)
-        return [(whole if s == finest else whole.orthogonalised(whole.spacing * (s / finest)), n) for s, n in levels]
+        return [
+            (whole if s == finest else whole.orthogonalised(whole.spacing * (s / finest)), n)
+            for s, n in levels
+        ]
 
     def _best_start(self, fixed, moving, matrix: np.ndarray, starts: Starts, pair: Pair, recorder: Recorder):
         """The matrix from which a short deformation at the coarsest levels ends best."""
@@ -154,7 +163,9 @@ class Deformable(AbstractMethod):
         needed = values[0] - _BETTER * abs(WORST[self.similarity.name] - values[0])
         best = int(np.argmin(values)) if min(values) < needed else 0
         told = ", ".join(f"{name} {value:.3f}" for (name, _), value in zip(tried, values))
-        recorder.decide(f"Tried on the coarsest levels ({told}), the deformation starts from the {tried[best][0]}.")
+        recorder.decide(
+            f"Tried on the coarsest levels ({told}), the deformation starts from the {tried[best][0]}."
+        )
         return tried[best][1]
 
     def _deform(self, fixed, moving, start: Transform, pair: Pair, recorder: Recorder):
@@ -168,14 +179,15 @@ class Deformable(AbstractMethod):
     def _descend(self, levels, fixed, moving, start: Transform, pair: Pair, notify=lambda *_: None):
         """The field (voxels) that following `levels` down ends at, and its grid."""
         rule = Rule(self.force_sigma, self.field_sigma, self.step, self.tolerance)
-        field, grid = None, levels[0][0]
+        grid = levels[0][0]
+        field = torch.zeros((grid.dim, *grid.shape))
         for number, (target, iterations) in enumerate(levels, start=1):
-            zero = field is None
-            field = torch.zeros((target.dim, *target.shape)) if zero else to_level(field, grid, target)
-            grid = target
+            field, grid = to_level(field, grid, target) if number > 1 else field, target
             level = self._level(grid, fixed, moving, start, pair)
 
-            def step(iteration: int, value: float, number: int = number, iterations: int = iterations) -> None:
+            def step(
+                iteration: int, value: float, number: int = number, iterations: int = iterations
+            ) -> None:
                 notify(number, iterations, iteration, value)
 
             field = descend(level, field, self.similarity, rule, iterations, step)
@@ -184,7 +196,9 @@ class Deformable(AbstractMethod):
 
     def _level(self, grid: Grid, fixed: Image, moving: Image, start: Transform, pair: Pair) -> Level:
         f = resample_smooth(fixed.data, fixed.grid, grid)
-        fixed_mask = None if fixed.mask is None else _mask_on(fixed.mask, fixed.grid, grid, np.eye(grid.dim + 1))
+        fixed_mask = (
+            None if fixed.mask is None else _mask_on(fixed.mask, fixed.grid, grid, np.eye(grid.dim + 1))
+        )
         m, known = _through(moving, start, grid)
         landmarks = None
         if self.use_landmarks and pair.fixed_points is not None and pair.moving_points is not None:
@@ -208,6 +222,8 @@ def _through(moving: Image, start: Transform, grid: Grid) -> tuple[torch.Tensor,
         return data, _mask_on(mask, moving.grid, grid, start.matrix)
     steps = grid.spacing.mean() / moving.grid.spacing
     data = gaussian(moving.data.contiguous(), 0.5 * np.sqrt(np.maximum(steps**2 - 1, 0)))
-    index = torch.from_numpy(np.ascontiguousarray(np.moveaxis(moving.grid.index(start(grid.points())), -1, 0)))
+    index = torch.from_numpy(
+        np.ascontiguousarray(np.moveaxis(moving.grid.index(start(grid.points())), -1, 0))
+    )
     known = sample(mask.to(torch.float32)[None], index, "linear", "zero")[0] > 0.5
     return sample(data, index, "linear", "edge"), None if bool(known.all()) else known

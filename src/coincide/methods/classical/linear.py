@@ -69,7 +69,9 @@ class Linear(AbstractMethod):
             coarse = shrink(fixed, spacing), shrink(moving, spacing)
             masses = [moments(image, foreground_weights(image)) for image in coarse]
             radius = float(np.linalg.norm(masses[0].radii))
-            return self._starts(coarse, masses, Starts((), masses[1].centre, radius, _probes(masses[0])), pair, recorder)
+            return self._starts(
+                coarse, masses, Starts((), masses[1].centre, radius, _probes(masses[0])), pair, recorder
+            )
 
     def follow(self, fixed: Image, moving: Image, starts: Starts, recorder: Recorder) -> np.ndarray:
         """The homogeneous matrix (fixed-world mm → moving-world mm) that the best of `starts` leads to."""
@@ -112,13 +114,17 @@ class Linear(AbstractMethod):
         recorder.decide(_told(found, kept[0], apart(kept[0].matrix, header, frame.probes), margin))
         return replace(frame, found=tuple(kept))
 
-    def _candidates(self, fixed: Image, moving: Image, masses, header: np.ndarray, given: bool) -> list[Start]:
+    def _candidates(
+        self, fixed: Image, moving: Image, masses, header: np.ndarray, given: bool
+    ) -> list[Start]:
         if given or self.starts == 0:
             return [Start(header, "initial transform" if given else "header")]
         ratio = masses[1].size / masses[0].size
         scales = (1.0,) if self.model in ("rigid", "translation") or 0.95 < ratio < 1.05 else (1.0, ratio)
         number = max(1, self.starts // 4) if fixed.dim == 2 else self.starts
-        return candidates(masses[0], masses[1], (fixed.grid.centre, moving.grid.centre), number, scales, header)
+        return candidates(
+            masses[0], masses[1], (fixed.grid.centre, moving.grid.centre), number, scales, header
+        )
 
     @property
     def _early(self) -> str:
@@ -131,13 +137,18 @@ class Linear(AbstractMethod):
         for number, spacing in enumerate(spacings, start=1):
             problem = Problem.of(self.similarity, shrink(fixed, spacing), shrink(moving, spacing))
             if number == 1 or len(found) > 1:
-                found = refine(problem, found, self._early, starts.centre, starts.radius, self.iterations, worst)
+                found = refine(
+                    problem, found, self._early, starts.centre, starts.radius, self.iterations, worst
+                )
                 found = found[: max(1, len(found) // 2)] if number < 3 else found[:1]
 
             def notify(iteration: int, value: float, number: int = number) -> None:
                 recorder.step("linear", number, len(spacings), iteration, self.iterations, value)
 
-            fits = [optimise_linear(problem, s.matrix, basis, self.iterations, 0.01 * spacing, notify) for s in found]
+            fits = [
+                optimise_linear(problem, s.matrix, basis, self.iterations, 0.01 * spacing, notify)
+                for s in found
+            ]
             found = [Start(f.matrix, s.origin, score(problem, f.matrix, worst)) for f, s in zip(fits, found)]
             found.sort(key=lambda s: s.score)
         recorder.evidence |= {"linear_value": found[0].score, "overlap": problem.value(found[0].matrix)[1]}
