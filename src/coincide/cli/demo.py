@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,6 +44,7 @@ class Region:
 
 
 def demo(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")] = Path("coincide-demo"),
     preset: a.Preset = None,
     threads: a.Threads = None,
@@ -64,7 +64,7 @@ def demo(
     console.note(ORIGINS)
     console.note(MENDED)
     result = find(fixed=fixed, moving=template_file, moving_labels=atlas_file, preset=preset, threads=threads)
-    written = write_results(result, out, argv=sys.argv)
+    written = write_results(result, out, argv=context.obj)
     assert result.labels is not None, "moving labels were given"
     regions = volumes(result.labels, read_image(atlas_file, kind="label"), region_names(names_file))
     write_volumes(regions, out / "volumes.csv")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from typer import Context
 
 from coincide.cli import arguments as a
 from coincide.cli import console
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def register(
+    context: Context,
     fixed: a.Fixed,
     moving: a.Moving,
     out: a.OutFolder,
@@ -42,6 +45,7 @@ def register(
     """
     return run(
         out,
+        context.obj,
         fixed=fixed,
         moving=moving,
         method=method,
@@ -63,8 +67,13 @@ def register(
     )
 
 
-def run(out: Path, **call) -> int:
+def run(out: Path, argv: Sequence[str], **call) -> int:
     """Register with the arguments of `coincide.register`, write the results to `out`, print what came of it.
+
+    Args:
+        out: folder for the results.
+        argv: the command line, for the record.
+        call: the arguments.
 
     Returns:
         The exit code: 0, or 4 where the result was judged failed.
@@ -74,7 +83,7 @@ def run(out: Path, **call) -> int:
     check_folder(out, inputs=[value for value in call.values() if isinstance(value, Path)])
     result = find(**call)
     with console.err.status("writing the results"):
-        written = write_results(result, out, argv=sys.argv)
+        written = write_results(result, out, argv=argv)
     show(result, out, written)
     return 4 if result.verdict.level == "failed" else 0
 

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         # --debug may stand anywhere, as people add it to the end of a line that failed.
         rest = [a for a in arguments if a != "--debug"]
-        code = app(args=rest, prog_name="coincide", standalone_mode=False) or 0
+        code = app(args=rest, prog_name="coincide", standalone_mode=False, obj=["coincide", *arguments]) or 0
         # typer turns Ctrl-C into this code without a word.
         return _code(KeyboardInterrupt()) if code == INTERRUPTED else code
     except BaseException as problem:
