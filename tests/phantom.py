@@ -31,9 +31,9 @@ def head(world: np.ndarray) -> np.ndarray:
     for centre, radii, angle, brightness in PARTS:
         turn = rotation_matrix((0, 0, angle)[-1:] if dim == 2 else (0, 0, angle))
         apart = (world - np.array(centre[:dim])) @ turn / np.array(radii[:dim])
-        # a soft edge of 5 mm: a sharper one would be seen differently from every lattice
+        # a soft edge of 9 mm: a sharper one looks different on every lattice, and this is no test of interpolation
         distance = (np.linalg.norm(apart, axis=-1) - 1) * min(radii[:dim])
-        t = np.clip(0.5 - distance / 5, 0, 1)
+        t = np.clip(0.5 - distance / 9, 0, 1)
         total += brightness * t**2 * (3 - 2 * t)
     return total * (1 + 0.14 * texture(world))
 
@@ -56,6 +56,11 @@ def other_contrast(values: np.ndarray) -> np.ndarray:
     """The head as another modality shows it: neither rising nor falling with the brightness."""
     # rises, and falls again from 0.5 on: brighter in fluid than in tissue, air stays dark
     return 1.1 - 2 * np.sqrt((values - 0.5) ** 2 + 0.01) + 0.2 * np.sqrt(values**2 + 0.01)
+
+
+def inverted_contrast(values: np.ndarray) -> np.ndarray:
+    """The head with dark and bright exchanged, air included."""
+    return 1.2 - 0.8 * values
 
 
 def picture(grid: Grid, backward=None, contrast=None, name="image", noise=0.004) -> Image:
