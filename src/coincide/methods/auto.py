@@ -212,5 +212,4 @@ def _correlation_ratio(x: np.ndarray, y: np.ndarray, bins: int = 32) -> float:
 
 
 def _linear_similarity(similarity: Similarity) -> Similarity:
-    # MIND is not the same for a turned image: the linear part is found by NMI
-    return NMI() if isinstance(similarity, MIND) else similarity
+    return similarity if similarity.turns else NMI()

@@ -84,6 +84,8 @@ class Similarity(ABC):
     """How unlike two images on one grid are. A frozen dataclass of its options; final, and without state."""
 
     name: ClassVar[str]
+    turns: ClassVar[bool] = True
+    """Whether the features of a turned image are the turned features: what a linear registration needs."""
 
     @abstractmethod
     def features(self, image: Tensor, *, mask: Tensor | None = None) -> Tensor:

@@ -33,6 +33,7 @@ class MIND(Similarity):
     """
 
     name: ClassVar[str] = "mind"
+    turns: ClassVar[bool] = False
     radius: int = 1
     dilation: int = 2
 

@@ -42,7 +42,7 @@ class Linear(AbstractMethod):
         fine: voxels of the finest level.
 
     Raises:
-        OptionError: an unknown model.
+        OptionError: an unknown model, or a similarity whose features do not turn with the image.
     """
 
     model: Literal["translation", "rigid", "similarity", "affine"] = "affine"
@@ -56,6 +56,12 @@ class Linear(AbstractMethod):
     def __post_init__(self) -> None:
         if self.model not in ("translation", "rigid", "similarity", "affine"):
             raise OptionError(f"unknown model {self.model!r}. Known: translation, rigid, similarity, affine.")
+        for similarity in (self.similarity, self.search):
+            if not similarity.turns:
+                raise OptionError(
+                    f"a linear registration cannot follow {similarity.name}: its features do not turn with the image. "
+                    "Use nmi here; a deformation can follow it afterwards."
+                )
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         recorder = Recorder(context.progress)
