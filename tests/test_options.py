@@ -124,4 +124,4 @@ def test_defaults_can_be_given_back():
 def test_type_names():
     assert type_name(int | None) == "int|none"
     assert type_name(Literal["a", "b"]) == "a|b"
-    assert type_name(tuple[int, ...]) == "int x …"
+    assert type_name(tuple[int, ...]) == "int x int x …"

@@ -63,7 +63,7 @@ def describe(cls: type, families: Mapping[type, Family] | None = None) -> dict[s
     options = [
         {
             "name": f.name,
-            "type": "|".join((families or {}).get(hints[f.name], ())) or type_name(hints[f.name]),
+            "type": type_name(hints[f.name], families),
             "default": _default(f),
             "help": helps.get(f.name, ""),
         }
@@ -73,15 +73,18 @@ def describe(cls: type, families: Mapping[type, Family] | None = None) -> dict[s
     return {"summary": doc.split("\n\n")[0].replace("\n", " "), "options": options}
 
 
-def type_name(hint: Any) -> str:
+def type_name(hint: Any, families: Mapping[type, Family] | None = None) -> str:
     """A type as users read it: `"int"`, `"fast|default|accurate"`, `"int x int x …"`."""
+    if isinstance(hint, type) and hint in (families or {}):
+        return "|".join((families or {})[hint])
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
         return "|".join(str(a) for a in arguments)
     if origin in (typing.Union, types.UnionType):
-        return "|".join("none" if a is type(None) else type_name(a) for a in arguments)
+        return "|".join("none" if a is type(None) else type_name(a, families) for a in arguments)
     if origin is tuple:
-        return " x ".join("…" if a is Ellipsis else type_name(a) for a in arguments)
+        names = [type_name(a, families) for a in arguments if a is not Ellipsis]
+        return " x ".join([*names, *names, "…"] if Ellipsis in arguments else names)
     return getattr(hint, "__name__", str(hint)).removeprefix("Abstract").lower()
 
 

@@ -38,5 +38,10 @@ def description() -> list[dict[str, Any]]:
     return [{"name": name, **describe(cls, _families())} for name, cls in available().items()]
 
 
+def similarities() -> list[dict[str, Any]]:
+    """Every similarity's `name`, `summary` and `options`, as in `description`."""
+    return [{"name": name, **describe(cls)} for name, cls in SIMILARITIES.items()]
+
+
 def _families() -> dict[type, dict[str, type]]:
     return {AbstractMethod: dict(available()), Similarity: dict(SIMILARITIES)}
