@@ -14,7 +14,9 @@ NOISE = 0.03
 
 
 def local_correlation(fixed: Tensor, warped: Tensor, inside: Tensor, radius: int = 2) -> Tensor:
-    """Squared correlation within the window around each voxel, `(*shape)`, 0 to 1; only voxels `inside` enter.
+    """Squared correlation in the window around each voxel, `(*shape)`, 0 to 1; only voxels `inside` enter.
+
+    It is 0 where fewer than a twentieth of a window are inside.
 
     Args:
         fixed: `(*shape)`, of range about one.
@@ -24,11 +26,12 @@ def local_correlation(fixed: Tensor, warped: Tensor, inside: Tensor, radius: int
     """
     products = (inside, fixed, warped, fixed * fixed, warped * warped, fixed * warped)
     number, f, w, ff, ww, fw = box(torch.stack([inside * p for p in products]), radius)
-    number = number.clamp_min(1e-6)
+    least = 0.05 * (2 * radius + 1) ** fixed.ndim
+    known, number = number > least, number.clamp_min(least)
     f, w = f / number, w / number
     vf = (ff / number - f * f).clamp_min(0) + NOISE**2
     vw = (ww / number - w * w).clamp_min(0) + NOISE**2
-    return (fw / number - f * w).square() / (vf * vw)
+    return ((fw / number - f * w).square() / (vf * vw)).clamp(max=1) * known
 
 
 def descriptors(image: Tensor) -> Tensor:
@@ -44,13 +47,13 @@ def surroundings(anatomy: Tensor) -> Tensor:
 def agreement(coarse: Coarse) -> dict[str, float]:
     """Local agreement under the transform, between 0 (no better than chance) and 1.
 
-    Chance is what the same two images show when the warped one is shifted along each axis, both ways, by two fifths
-    of the anatomy's radius: all that smoothness, outlines and histograms do by themselves is in it.
+    Chance is what the same two images show when the warped one is shifted along each axis, both ways, by
+    two fifths of the anatomy's radius: all that smoothness, outlines and histograms do is in it.
 
     Returns:
-        `alike`: correlation inside the anatomy of both; `correlation`: mean squared local correlation; `agreement`: how far that lies above chance, as a share of
-        what was possible; `structure`: the same for the distance of MIND descriptors, which outlives a change of
-        contrast.
+        `alike`: correlation inside the anatomy of both; `correlation`: mean squared local correlation;
+        `agreement`: how far that lies above chance, as a share of what was possible; `structure`: the same for
+        the distance of MIND descriptors, which outlives a change of contrast.
     """
     fixed, warped, inside = coarse.fixed.data[0], coarse.warped, coarse.inside
     shown = ((warped > 0.1).float() * inside + coarse.anatomy).clamp(max=1)

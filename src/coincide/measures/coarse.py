@@ -20,7 +20,7 @@ from coincide.preprocess.shrink import shrink
 from coincide.transforms.base import Transform
 from coincide.transforms.resample import positions
 
-VOXELS = 30_000
+VOXELS = 50_000
 """How many voxels the fixed anatomy's bounding box is looked at with; half as many pixels in 2-D."""
 
 
@@ -106,7 +106,7 @@ class Coarse:
 
     @cached_property
     def spread(self) -> float:
-        """SD over the fixed anatomy of the logarithm of the Jacobian determinant, as seen from the coarse level."""
+        """SD of the logarithm of the Jacobian determinant over the fixed anatomy, at the coarse level."""
         own = self.grid.points()
         field = np.moveaxis((self.transform(own) - own) @ self.grid.inverse_affine[:-1, :-1].T, -1, 0)
         values = determinants(torch.from_numpy(np.ascontiguousarray(field)).float()).central[self.anatomy > 0]

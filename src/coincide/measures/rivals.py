@@ -18,12 +18,12 @@ from coincide.preprocess.foreground import bounding_box, foreground_weights, mom
 from coincide.preprocess.shrink import resample_smooth, shrink
 from coincide.similarity import LNCC, MIND, NMI
 
-STEPS = 25
+STEPS = 40
 """Deformable steps for each side of the mirror test."""
 
 
 def symmetries(dim: int) -> list[np.ndarray]:
-    """The half turns about the world axes and mirrorings along them, in 2-D also quarter turns; without the identity."""
+    """Half turns about the world axes, and mirrorings; in 2-D also quarter turns; without the identity."""
     signs = [np.diag(s).astype(float) for s in itertools.product((1, -1), repeat=dim) if min(s) < 0]
     if dim == 3:
         return signs
@@ -39,8 +39,8 @@ def rivals(coarse: Coarse) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
 
     Returns:
         The matrix (fixed-world mm → moving-world mm) that was found, refined; the best mirrored one; and
-        `rival_margin`, by how much NMI is better than that of the best rival that is no mirror image, `moved_percent`,
-        how far the refinement moved the anatomy, in per cent of its radius.
+        `rival_margin`, by how much NMI is better than that of the best rival that is no mirror image, and
+        `moved_percent`, how far the refinement moved the anatomy, in per cent of its radius.
     """
     found, dim = coarse.linear, coarse.fixed.dim
     there = found[:-1, :-1] @ coarse.centre + found[:-1, -1]
@@ -65,7 +65,7 @@ def rivals(coarse: Coarse) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
 
 
 class _Refinement:
-    """Follows NMI from a matrix, at voxels `factor` times the coarse level's; gives NMI (1: none) and the matrix."""
+    """Follows NMI from a matrix, at voxels `factor` times the coarse level's."""
 
     def __init__(self, coarse: Coarse, there: np.ndarray, factor: float = 1.5):
         spacing = factor * float(coarse.grid.spacing.mean())
@@ -90,8 +90,8 @@ class _Refinement:
 def mirror_test(coarse: Coarse, found: np.ndarray, mirrored: np.ndarray, same: bool) -> dict[str, float]:
     """Deform from what was found and from its mirror image, alike, and see which comes closer.
 
-    A head looks much like its mirror image, so linear registration cannot tell; after a deformable one the lesser
-    asymmetries that people share show. The two local agreements are compared block by block.
+    A head looks much like its mirror image, so linear registration cannot tell; after a deformable one the
+    lesser asymmetries that people share show. The local agreements are compared block by block.
 
     Args:
         coarse: the coarse level.
@@ -100,8 +100,8 @@ def mirror_test(coarse: Coarse, found: np.ndarray, mirrored: np.ndarray, same: b
         same: whether the contrasts are alike (then LNCC leads, else MIND).
 
     Returns:
-        `mirror_z`: mean difference over its standard error, positive where what was found is better; `within_reach`:
-        the squared local correlation that the deformation from what was found came to.
+        `mirror_z`: mean difference over its standard error, positive where what was found is better;
+        `within_reach`: the squared local correlation that the deformation from what was found came to.
     """
     start, stop = bounding_box(coarse.anatomy, 0.0)
     grid = coarse.grid.cropped(np.maximum(start - 3, 0), np.minimum(stop + 3, coarse.grid.shape))

@@ -64,25 +64,28 @@ class Sign:
 
 SIGNS = (
     Sign("agreement_either", 0.25, False, "failed",
-         "Within the anatomy the images agree hardly more than by chance ({value:.0%} of what is possible). Check that "
-         "both show the same organ, and the start."),
-    Sign("rival_margin", -0.01, False, "failed",
-         "Another position fits better than the one found (by {value:.3f} of normalised mutual information). Leave out "
-         "the initial transform, or give a better one."),
-    Sign("mirror_z", -0.5, False, "failed",
-         "The mirror image of the moving image fits better than the image itself ({value:.1f} standard errors): left "
-         "and right may be exchanged. Check the headers' orientation before anything else."),
+         "Within the anatomy the images agree hardly more than by chance ({value:.0%} of what is possible). "
+         "Check that both show the same organ, and the start."),
+    Sign("rival_margin", -0.02, False, "failed",
+         "Another position fits better than the one found, by {value:.3f} in normalised mutual information. "
+         "Leave out the initial transform, or give a better one."),
+    Sign("mirror_z", -1.5, False, "failed",
+         "The mirror image of the moving image fits better than the image itself ({value:.1f} standard errors): "
+         "left and right may be exchanged. Check the headers' orientation before anything else."),
+    Sign("mirror_z", 0.0, False, "suspicious",
+         "The mirror image of the moving image fits as well as the image itself ({value:.1f} standard errors): "
+         "the images cannot tell whether left and right are exchanged. Check the headers' orientation."),
     Sign("agreement_either", 0.4, False, "suspicious",
          "Within the anatomy the images agree only in part ({value:.0%} of what is possible). Look at the edges."),
     Sign("coverage_percent", 75.0, False, "suspicious",
-         "Only {value:.0f} % of the fixed anatomy lies inside the moving image; nothing is known about the rest."),
+         "Only {value:.0f} % of the fixed anatomy lies inside the moving image; nothing is known of the rest."),
     Sign("stretch", 2.0, True, "suspicious",
          "One direction is stretched {value:.1f} times as much as another. Check that both show the same anatomy."),
     Sign("scale_factor", 2.0, True, "suspicious",
-         "Lengths are scaled by a factor of {value:.2f}. Check that both show the same anatomy, and the voxel sizes."),
-    Sign("rigid_gap", 0.15, True, "suspicious",
-         "A deformation would bring the images much closer than this rigid motion does (by {value:.2f} of squared local "
-         "correlation). If both should show the same person, check that they do; else register deformably."),
+         "Lengths are scaled by a factor of {value:.2f}. Check that both show the same anatomy, and voxel sizes."),
+    Sign("rigid_gap", 0.12, True, "suspicious",
+         "A deformation would bring the images much closer than this rigid motion does (by {value:.2f} of squared "
+         "local correlation). If they should show one person, check that they do; else register deformably."),
     Sign("sd_log_jacobian", 0.6, True, "suspicious",
          "The deformation is rough (SD of the log-Jacobian {value:.2f}). Look at the deformation grid."),
     Sign("folding_any_percent", 0.0, True, "suspicious",
@@ -91,7 +94,7 @@ SIGNS = (
 """What is looked at, the gravest first; how the thresholds were found stands in docs/verdict.md."""
 
 THRESHOLDS = {sign.name: sign.threshold for sign in SIGNS}
-"""What each evidence is held against; where there are two levels, the one from which the result is suspicious."""
+"""What each evidence is held against; of two levels, where the result becomes suspicious."""
 
 _SAME_CONTRAST = 0.5
 """Correlation inside the anatomy from which two images are taken to be of one contrast."""
@@ -116,12 +119,12 @@ def judge(pair: Pair, solution: Solution, measures: dict[str, Any]) -> Verdict:
 
 
 def question(pair: Pair, transform: Transform) -> dict[str, float]:
-    """The evidence that the images give about a transform (fixed-world mm → moving-world mm), from a coarse level.
+    """The evidence that the images give about a transform (fixed-world mm → moving-world mm), coarsely.
 
     Returns:
-        `coverage_percent`, `scale`, `stretch`, `sd_log_jacobian`, and what `agreement`, `rivals` and `mirror_test`
-        return; `agreement_either` is the larger of `agreement` and `structure`; `rigid_gap`, for rigid transforms.
-        Without enough anatomy to look at, only the coverage.
+        `coverage_percent`, `scale`, `scale_factor`, `stretch`, `sd_log_jacobian`, and what `agreement`, `rivals`
+        and `mirror_test` return; `agreement_either`, the larger of `agreement` and `structure`; for rigid
+        transforms `rigid_gap`. Without enough anatomy to look at, only the coverage.
     """
     coarse = Coarse.of(pair, transform)
     evidence = {"coverage_percent": 100 * mean(coarse.inside, coarse.anatomy)}
