@@ -66,20 +66,20 @@ SIGNS = (
     Sign("agreement_either", 0.25, False, "failed",
          "Within the anatomy the images agree hardly more than by chance ({value:.0%} of what is possible). "
          "Check that both show the same organ, and the start."),
-    Sign("rival_margin", -0.02, False, "failed",
+    Sign("rival_margin", -0.03, False, "failed",
          "Another position fits better than the one found, by {value:.3f} in normalised mutual information. "
          "Leave out the initial transform, or give a better one."),
-    Sign("mirror_z", -1.5, False, "failed",
+    Sign("mirror_z", -10.0, False, "failed",
          "The mirror image of the moving image fits better than the image itself ({value:.1f} standard errors): "
          "left and right may be exchanged. Check the headers' orientation before anything else."),
-    Sign("mirror_z", 0.0, False, "suspicious",
-         "The mirror image of the moving image fits as well as the image itself ({value:.1f} standard errors): "
+    Sign("mirror_z", 0.5, False, "suspicious",
+         "The moving image's mirror image fits as well as itself, or better ({value:.1f} standard errors): "
          "the images cannot tell whether left and right are exchanged. Check the headers' orientation."),
-    Sign("agreement_either", 0.4, False, "suspicious",
+    Sign("agreement_either", 0.5, False, "suspicious",
          "Within the anatomy the images agree only in part ({value:.0%} of what is possible). Look at the edges."),
     Sign("coverage_percent", 75.0, False, "suspicious",
          "Only {value:.0f} % of the fixed anatomy lies inside the moving image; nothing is known of the rest."),
-    Sign("stretch", 2.0, True, "suspicious",
+    Sign("stretch", 1.6, True, "suspicious",
          "One direction is stretched {value:.1f} times as much as another. Check that both show the same anatomy."),
     Sign("scale_factor", 2.0, True, "suspicious",
          "Lengths are scaled by a factor of {value:.2f}. Check that both show the same anatomy, and voxel sizes."),
