@@ -60,6 +60,8 @@ def started(tmp_path, small_pair):
             stderr=subprocess.STDOUT,
             text=True,
             cwd=tmp_path,
+            # a test run in the background may have been told to ignore Ctrl-C, and would hand that on
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         running.append(process)
         said = []

@@ -17,7 +17,7 @@ from coincide.io.declared import check_holds, existing
 from coincide.io.frame import trimmed
 
 GZIP = b"\x1f\x8b"
-BROKEN = (OSError, EOFError, zlib.error, ValueError)
+BROKEN = (OverflowError, OSError, EOFError, zlib.error, ValueError)
 """What reading the values of a damaged file raises."""
 
 
