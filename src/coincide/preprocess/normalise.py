@@ -41,9 +41,17 @@ def robust_range(image: Image, low: float = 0.5, high: float = 99.5) -> tuple[fl
 def normalise(image: Image, low: float = 0.5, high: float = 99.5) -> Image:
     """The image with its robust range mapped to 0…1, float32; what lies beyond is cut off at −0.1 and 1.5.
 
+    Voxels that are masked out take the mean of those that are not, so that nothing of them can leak in from smoothing.
+
     Raises:
         IntensityError: the image is constant in its mask.
     """
     bottom, top = robust_range(image, low, high)
     data = ((image.data.to(torch.float32) - bottom) / (top - bottom)).clamp(-0.1, 1.5)
-    return image.with_data(torch.nan_to_num(data, nan=0.0).contiguous())
+    data = torch.nan_to_num(data, nan=0.0)
+    if image.mask is not None:
+        inside = image.mask.numpy()
+        data = torch.from_numpy(
+            np.where(inside, data.numpy(), data.numpy()[:, inside].mean(dtype=np.float64))
+        )
+    return image.with_data(data.to(torch.float32).contiguous())

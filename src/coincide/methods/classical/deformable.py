@@ -32,6 +32,8 @@ _FINEST_SIZE = {2: 500.0, 3: 220.0}
 """Voxels along the anatomy's size beyond which a finer level costs much and brings little."""
 _BETTER = 0.005
 """Share of the gain over unrelated images by which another start must beat the linear optimum."""
+_CHEAP, _LEAST_STEPS = 100_000, 100
+"""Levels of fewer voxels cost next to nothing, and may take at least so many steps."""
 _TRIAL_VOXELS = 150_000
 """Trials go on to the second level only where it is smaller than this."""
 
@@ -136,10 +138,11 @@ class Deformable(AbstractMethod):
         )
         alike = np.abs(fixed.grid.spacing / finest - 1).max() < 0.05 and fixed.grid.is_orthogonal
         whole = cropped if alike else cropped.orthogonalised(finest)
-        return [
+        grids = [
             (whole if s == finest else whole.orthogonalised(whole.spacing * (s / finest)), n)
             for s, n in levels
         ]
+        return [(grid, max(n, _LEAST_STEPS) if grid.size < _CHEAP else n) for grid, n in grids]
 
     def _best_start(self, fixed, moving, matrix: np.ndarray, starts: Starts, pair: Pair, recorder: Recorder):
         """The matrix from which a short deformation at the coarsest levels ends best."""

@@ -1,0 +1,238 @@
+"""Deformable registration: known warps, no folds, an inverse, masks, landmarks, starts, and millimetres."""
+
+import numpy as np
+import pytest
+import torch
+
+from coincide.errors import OptionError
+from coincide.grid import Grid
+from coincide.methods import parse
+from coincide.methods.classical.deformable import Deformable
+from coincide.ops.jacobian import determinants
+from coincide.optimise.deformable import Level, landmark_pull, tapered, to_level
+from coincide.pair import Pair
+from coincide.points import Points
+from coincide.similarity import SIMILARITIES
+from coincide.transforms import Affine, Displacement
+from coincide.transforms.displacement import to_world
+from phantom import anatomy, grid_around, known, known_pair, picture
+
+SPACING = {2: 2.0, 3: 4.0}
+
+
+def swell(dim: int, amplitude: float = 7.0, spacing: float = 3.0) -> Displacement:
+    """A smooth known warp of the head, fixed-world mm → moving-world mm, up to some `amplitude` mm."""
+    grid = grid_around(dim, spacing, extent=(230, 250, 220))
+    world = grid.points()
+    parts = [
+        np.sin(world[..., 0] / 31 + 0.4) * np.cos(world[..., 1] / 37),
+        np.cos(world[..., -1] / 33 + 1.1) * np.sin(world[..., 1] / 41 + 0.2),
+        np.sin(world[..., 0] / 35 - 0.8) * np.cos(world[..., -1] / 29 + 0.3),
+    ][:dim]
+    window = np.exp(-(((world / 75) ** 2).sum(-1) ** 2))
+    return Displacement(torch.from_numpy(amplitude * window * np.stack(parts)), grid)
+
+
+def warped_pair(dim: int, spacing: float | None = None, truth=None) -> Pair:
+    spacing = spacing or SPACING[dim]
+    return known_pair(grid_around(dim, spacing), grid_around(dim, 1.1 * spacing), truth or swell(dim))
+
+
+def errors(transform, truth, grid) -> np.ndarray:
+    """Distances between where two transforms put the voxels of the head, mm."""
+    points = anatomy(grid)
+    return np.linalg.norm(transform(points) - truth(points), axis=1)
+
+
+def field_of(transform) -> Displacement:
+    return next(part for part in transform.parts() if isinstance(part, Displacement))
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def solved(request):
+    """A pair with a known warp, that warp, and what the default of `deformable` makes of it."""
+    pair, truth = warped_pair(request.param), swell(request.param)
+    return pair, truth, Deformable().solve(pair)
+
+
+def test_a_known_warp_is_found(solved):
+    pair, truth, solution = solved
+    before = errors(Affine(np.eye(pair.dim + 1)), truth, pair.fixed.grid)
+    after = errors(solution.transform, truth, pair.fixed.grid)
+    assert before.mean() > 2.5
+    assert after.mean() < 0.4 * SPACING[pair.dim]
+    assert np.percentile(after, 95) < 0.8 * SPACING[pair.dim]
+
+
+def test_it_never_folds(solved):
+    pair, _, solution = solved
+    field = field_of(solution.transform)
+    assert float(determinants(field.voxel_vectors()).least.min()) >= 0.1 - 1e-4
+    # nor by numpy's own differences
+    gradients = [np.gradient(c.numpy()) for c in field.voxel_vectors()]
+    central = np.linalg.det(np.moveaxis(np.array(gradients), (0, 1), (-2, -1)) + np.eye(pair.dim))
+    assert central.min() > 0
+
+
+def test_the_inverse_goes_back_both_ways(solved):
+    pair, _, solution = solved
+    voxel = SPACING[pair.dim]
+    for there, back, points in (
+        (solution.transform, solution.inverse, anatomy(pair.fixed.grid)),
+        (solution.inverse, solution.transform, solution.transform(anatomy(pair.fixed.grid))),
+    ):
+        left = np.linalg.norm(back(there(points)) - points, axis=1) / voxel
+        assert left.mean() <= 0.1
+        assert np.percentile(left, 99.9) <= 0.5
+
+
+def test_the_field_comes_down_to_nothing_at_its_border(solved):
+    field = field_of(solved[2].transform).vectors
+    for axis in range(1, field.ndim):
+        for end in (0, field.shape[axis] - 1):
+            assert float(field.select(axis, end).abs().max()) < 1e-4
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+def test_every_similarity_finds_a_known_warp_without_folds(similarity, dim):
+    pair, truth = warped_pair(dim, 1.25 * SPACING[dim]), swell(dim)
+    solution = parse(f"auto:similarity={similarity}").solve(pair)
+    before = errors(Affine(np.eye(dim + 1)), truth, pair.fixed.grid).mean()
+    assert errors(solution.transform, truth, pair.fixed.grid).mean() < 0.5 * before
+    assert float(determinants(field_of(solution.transform).voxel_vectors()).least.min()) > 0
+
+
+def test_the_result_is_in_millimetres_not_in_voxels():
+    truth, solutions = swell(3), []
+    grids = grid_around(3, 4.0), grid_around(3, 2.8)
+    for grid in grids:
+        method = Deformable(finest=4.0)
+        solutions.append(method.solve(known_pair(grid, grid_around(3, 4.4), truth)).transform)
+    points = anatomy(grids[0])
+    apart = np.linalg.norm(solutions[0](points) - solutions[1](points), axis=1)
+    # a warp of 7 mm, seen at two resolutions: they differ by less than either is off
+    assert apart.mean() < 0.8
+    assert errors(solutions[1], truth, grids[0]).mean() < 1.5
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("side", ["fixed", "moving"])
+def test_what_a_mask_leaves_out_changes_nothing(side, dim):
+    pair = warped_pair(dim, 1.25 * SPACING[dim])
+    image = getattr(pair, side)
+    world = image.grid.points()
+    mask = torch.from_numpy(world[..., 0] < 20)
+    results = []
+    for garbage in (0.0, 900.0):
+        data = torch.where(mask, image.data, torch.full_like(image.data, garbage))
+        data[0, ~mask] += torch.from_numpy(np.random.default_rng(0).normal(0, 30, int((~mask).sum()))).float()
+        aids = {"fixed": pair.fixed, "moving": pair.moving, side: image.with_data(data, mask=mask)}
+        results.append(Deformable().solve(Pair(**aids)).transform)
+    points = anatomy(pair.fixed.grid)
+    np.testing.assert_array_equal(results[0](points), results[1](points))
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_landmarks_pull_where_they_are_asked_to(dim):
+    # pictures that say nothing about the motion of the middle: only the landmarks do
+    grid = grid_around(dim, 1.25 * SPACING[dim])
+    pair = Pair(picture(grid, name="fixed"), picture(grid, name="moving"))
+    points = np.array([[0.0, 0.0, 0.0], [18.0, 12.0, -6.0]])[:, :dim]
+    there = points + np.array([4.0, -3.0, 2.0])[:dim]
+    pair = Pair(pair.fixed, pair.moving, fixed_points=Points(points), moving_points=Points(there))
+    left = {}
+    for use in (False, True):
+        transform = Deformable(use_landmarks=use).solve(pair).transform
+        left[use] = np.linalg.norm(transform(points) - there, axis=1).mean()
+        assert float(determinants(field_of(transform).voxel_vectors()).least.min()) > 0
+    assert left[True] < 0.5 * left[False]
+
+
+def test_the_pull_shortens_what_is_left():
+    grid = Grid((20, 18, 16), np.eye(4))
+    field = torch.zeros((3, 20, 18, 16))
+    blank = torch.zeros((1, 20, 18, 16))
+    level = Level(grid, blank, blank, landmarks=(np.array([[8.0, 9, 7]]), np.array([[10.0, 9, 6]])))
+    pull = landmark_pull(level, field, 1.0)
+    at = pull[:, 8, 9, 7].numpy()
+    assert np.dot(at, (2, 0, -1)) / np.linalg.norm(at) > 0.99 * np.sqrt(5)
+    assert float(pull.square().sum(0).sqrt().max()) <= 1 + 1e-5
+    assert float(pull[:, 0, 0, 0].abs().max()) < 0.05
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_a_linear_start_is_honoured(dim):
+    truth = known(dim)
+    pair = known_pair(grid_around(dim, SPACING[dim]), grid_around(dim, SPACING[dim]), truth)
+    solution = Deformable().solve(Pair(pair.fixed, pair.moving, initial=truth))
+    assert errors(solution.transform, truth, pair.fixed.grid).mean() < 0.4 * SPACING[dim]
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_a_deformable_start_is_honoured(dim):
+    # larger than a few steps could find
+    truth = known(dim) @ swell(dim)
+    pair = warped_pair(dim, truth=truth)
+    few = Deformable(iterations=(3,))
+    started = few.solve(Pair(pair.fixed, pair.moving, initial=truth))
+    assert errors(started.transform, truth, pair.fixed.grid).mean() < 0.3 * SPACING[dim]
+    assert errors(few.solve(pair).transform, truth, pair.fixed.grid).mean() > SPACING[dim] * 0.3
+
+
+def test_a_sheared_fixed_grid_gets_an_orthogonal_field():
+    shear = np.eye(4)
+    shear[:3, :3] = np.diag((4.0, 4.0, 4.5)) @ np.array([[1, 0.2, 0], [0, 1, 0.15], [0, 0, 1]])
+    grid = Grid((40, 44, 34), shear)
+    shear[:3, 3] = np.array([1.0, 5.0, -2.0]) - grid.centre
+    fixed = picture(Grid(grid.shape, shear), name="fixed")
+    truth = swell(3)
+    solution = Deformable().solve(Pair(fixed, picture(grid_around(3, 4.2), truth.inverse(), name="moving")))
+    assert not fixed.grid.is_orthogonal
+    assert field_of(solution.transform).grid.is_orthogonal
+    assert errors(solution.transform, truth, fixed.grid).mean() < 1.6
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_fields_keep_their_millimetres_from_level_to_level(dim):
+    coarse = grid_around(dim, 8.0)
+    fine = coarse.orthogonalised(4.0)
+    world = np.moveaxis(np.stack([np.sin(coarse.points()[..., d] / 40 + d) for d in range(dim)], -1), -1, 0)
+    field = torch.from_numpy(world).float() / 8.0
+    moved = to_level(field, coarse, fine)
+    points = fine.points()[(slice(2, -2),) * dim]
+    expected = Displacement(to_world(field, coarse), coarse)(points)
+    np.testing.assert_allclose(Displacement(to_world(moved, fine), fine)(points), expected, atol=0.05)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_tapering_keeps_the_inside_and_folds_nothing(dim):
+    grid = grid_around(dim, 6.0)
+    field = torch.stack([torch.full(grid.shape, v) for v in (2.5, -1.5, 1.0)[:dim]])
+    wide, target = tapered(field, grid)
+    points = grid.points()
+    there = Displacement(to_world(wide, target), target)(points) - points
+    np.testing.assert_allclose(
+        there, np.broadcast_to(np.array((15.0, -9.0, 6.0))[:dim], there.shape), atol=1e-3
+    )
+    assert float(determinants(wide).least.min()) > 0
+    assert all(float(wide.select(a, e).abs().max()) == 0 for a in range(1, dim + 1) for e in (0, -1))
+
+
+@pytest.mark.parametrize(
+    "options", [{"iterations": ()}, {"iterations": (0, 0)}, {"iterations": (-1, 5)}, {"trials": 0}]
+)
+def test_impossible_options_are_refused(options):
+    with pytest.raises(OptionError):
+        Deformable(**options)
+
+
+def test_the_trace_tells_every_level_and_the_value_falls():
+    solution = Deformable().solve(warped_pair(2))
+    steps = [s for s in solution.trace if s.stage == "deformable"]
+    assert steps
+    for level in {s.level for s in steps}:
+        values = [s.value for s in steps if s.level == level]
+        assert min(values) <= values[0]
+    assert [s.seconds for s in steps] == sorted(s.seconds for s in steps)
+    assert solution.seconds["deformable"] > 0
