@@ -113,7 +113,7 @@ def _determinant(columns: list[np.ndarray]) -> np.ndarray:
     )
 
 
-def round_trip(  # noqa: PLR0917
+def round_trip(
     there, back, lattice: Lattice, other: Lattice, mask: np.ndarray | None, number: int = 50_000
 ) -> dict:
     """How far `back(there(x))` ends from `x`, over up to `number` voxels that `there` maps into `other`.

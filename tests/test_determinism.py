@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -135,7 +136,7 @@ def replayed(compiled, planes, arguments, trial: int) -> list[bytes]:
     cuts = sorted(
         {0, planes, *rng.integers(0, planes + 1, rng.integers(0, 5)).tolist()} if trial else {0, planes}
     )
-    for low, high in zip(cuts, cuts[1:]):
+    for low, high in pairwise(cuts):
         compiled(low, high, *placed)
     return [a.tobytes() for a in placed if isinstance(a, np.ndarray)]
 

@@ -61,7 +61,7 @@ def started(tmp_path, small_pair):
             text=True,
             cwd=tmp_path,
             # a test run in the background may have been told to ignore Ctrl-C, and would hand that on
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
         )
         running.append(process)
         said = []
