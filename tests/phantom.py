@@ -31,15 +31,15 @@ def head(world: np.ndarray) -> np.ndarray:
     for centre, radii, angle, brightness in PARTS:
         turn = rotation_matrix((0, 0, angle)[-1:] if dim == 2 else (0, 0, angle))
         apart = (world - np.array(centre[:dim])) @ turn / np.array(radii[:dim])
-        # a soft edge of 9 mm: a sharper one looks different on every lattice, and this is no test of interpolation
+        # a soft edge of 12 mm: a sharper one looks different on every lattice, and this is no test of interpolation
         distance = (np.linalg.norm(apart, axis=-1) - 1) * min(radii[:dim])
-        t = np.clip(0.5 - distance / 9, 0, 1)
+        t = np.clip(0.5 - distance / 12, 0, 1)
         total += brightness * t**2 * (3 - 2 * t)
     return total * (1 + 0.14 * texture(world))
 
 
 def texture(world: np.ndarray) -> np.ndarray:
-    """Smooth waves of 14 to 33 mm that repeat nowhere, from −1 to 1."""
+    """Smooth waves of 24 to 36 mm that repeat nowhere, from −1 to 1."""
     waves = [
         ((0.23, 0.11, -0.17), 0.3),
         ((-0.13, 0.29, 0.08), 1.9),
@@ -48,7 +48,7 @@ def texture(world: np.ndarray) -> np.ndarray:
     ]
     total = np.zeros(world.shape[:-1])
     for k, phase in waves:
-        total += np.sin(world @ np.array(k[: world.shape[-1]]) + phase)
+        total += np.sin(0.6 * world @ np.array(k[: world.shape[-1]]) + phase)
     return total / len(waves)
 
 
