@@ -43,7 +43,8 @@ def _linear_3d(low, high, image, index, zero, out):
         x, y, z = index[0, p], index[1, p], index[2, p]
         out_of = x < -0.5 or x > ni - 0.5 or y < -0.5 or y > nj - 0.5 or z < -0.5 or z > nk - 0.5
         if (zero and out_of) or x != x or y != y or z != z:
-            out[:, p] = 0
+            for n in range(channels):
+                out[n, p] = 0
             continue
         i, a = split(x, ni)
         j, b = split(y, nj)
@@ -67,7 +68,8 @@ def _linear_2d(low, high, image, index, zero, out):
         x, y = index[0, p], index[1, p]
         out_of = x < -0.5 or x > ni - 0.5 or y < -0.5 or y > nj - 0.5
         if (zero and out_of) or x != x or y != y:
-            out[:, p] = 0
+            for n in range(channels):
+                out[n, p] = 0
             continue
         i, a = split(x, ni)
         j, b = split(y, nj)
@@ -104,7 +106,8 @@ def _cubic_3d(low, high, image, index, zero, out):
         x, y, z = index[0, p], index[1, p], index[2, p]
         out_of = x < -0.5 or x > ni - 0.5 or y < -0.5 or y > nj - 0.5 or z < -0.5 or z > nk - 0.5
         if (zero and out_of) or x != x or y != y or z != z:
-            out[:, p] = 0
+            for n in range(channels):
+                out[n, p] = 0
             continue
         i, a = split(x, ni)
         j, b = split(y, nj)
@@ -133,7 +136,8 @@ def _cubic_2d(low, high, image, index, zero, out):
         x, y = index[0, p], index[1, p]
         out_of = x < -0.5 or x > ni - 0.5 or y < -0.5 or y > nj - 0.5
         if (zero and out_of) or x != x or y != y:
-            out[:, p] = 0
+            for n in range(channels):
+                out[n, p] = 0
             continue
         i, a = split(x, ni)
         j, b = split(y, nj)
@@ -172,7 +176,8 @@ def _label_3d(low, high, image, index, zero, out):
         x, y, z = index[0, p], index[1, p], index[2, p]
         out_of = x < -0.5 or x > ni - 0.5 or y < -0.5 or y > nj - 0.5 or z < -0.5 or z > nk - 0.5
         if (out_of or x != x or y != y or z != z) and zero >= 0:
-            out[:, p] = zero
+            for n in range(channels):
+                out[n, p] = zero
             continue
         i, a = split(x, ni)
         j, b = split(y, nj)
@@ -197,7 +202,8 @@ def _label_2d(low, high, image, index, zero, out):
         x, y = index[0, p], index[1, p]
         out_of = x < -0.5 or x > ni - 0.5 or y < -0.5 or y > nj - 0.5
         if (out_of or x != x or y != y) and zero >= 0:
-            out[:, p] = zero
+            for n in range(channels):
+                out[n, p] = zero
             continue
         i, a = split(x, ni)
         j, b = split(y, nj)
@@ -226,7 +232,8 @@ def _affine_3d(low, high, image, m, zero, out):
                 if zero and (
                     x < -0.5 or x > ni - 0.5 or y < -0.5 or y > nj - 0.5 or z < -0.5 or z > nk - 0.5
                 ):
-                    out[:, u, v, w] = 0
+                    for n in range(channels):
+                        out[n, u, v, w] = 0
                     continue
                 i, a = split(x, ni)
                 j, b = split(y, nj)
@@ -251,7 +258,8 @@ def _affine_2d(low, high, image, m, zero, out):
             x = m[0, 0] * u + m[0, 1] * v + m[0, 2]
             y = m[1, 0] * u + m[1, 1] * v + m[1, 2]
             if zero and (x < -0.5 or x > ni - 0.5 or y < -0.5 or y > nj - 0.5):
-                out[:, u, v] = 0
+                for n in range(channels):
+                    out[n, u, v] = 0
                 continue
             i, a = split(x, ni)
             j, b = split(y, nj)

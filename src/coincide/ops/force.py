@@ -88,7 +88,8 @@ def _force_2d(low, high, warped, gradient, out):
     for i in range(low, high):
         i0, i1 = max(i - 1, 0), min(i + 1, ni - 1)
         si = np.float32(1.0 / max(i1 - i0, 1))
-        out[:, i] = 0
+        for j in range(nj):
+            out[0, i, j], out[1, i, j] = 0, 0
         for n in range(channels):
             for j in range(nj):
                 j0, j1 = max(j - 1, 0), min(j + 1, nj - 1)

@@ -169,7 +169,9 @@ def _normal_3d(low, high, gradient, curvature, slope, first, second):
                 for p in range(4):
                     for q in range(p):
                         second[i, a, b, p, q] = second[i, a, b, q, p]
-                second[i, b, a] = second[i, a, b]
+                for p in range(4):
+                    for q in range(4):
+                        second[i, b, a, p, q] = second[i, a, b, p, q]
 
 
 @kernel

@@ -120,7 +120,10 @@ def _coefficients(low, high, fixed, warped, mask, count, mean, variance, radius,
     padded = np.empty(nk + 2 * radius + 1, np.float32)
     eps = np.float32(epsilon)
     for i in range(low, high):
-        s[:] = 0
+        for n in range(3):
+            for j in range(nj):
+                for k in range(nk):
+                    s[n, j, k] = 0
         for ii in range(max(i - radius, 0), min(i + radius + 1, ni)):
             for j in range(nj):
                 f_row, w_row, m_row = fixed[ii, j], warped[ii, j], mask[ii, j]

@@ -84,7 +84,8 @@ def fir_rows(source, w, edge, target):
     r = len(w) // 2
     for j in range(nj):
         row = target[j]
-        row[:] = 0
+        for k in range(nk):  # a slice assignment would cost seconds to compile
+            row[k] = 0
         for t in range(-r, r + 1):
             jj = j + t
             if not edge and (jj < 0 or jj >= nj):
@@ -109,7 +110,8 @@ def fir_columns(source, w, edge, padded, target):
         for k in range(nk):
             padded[r + k] = source[j, k]
         row = target[j]
-        row[:] = 0
+        for k in range(nk):  # a slice assignment would cost seconds to compile
+            row[k] = 0
         for t in range(2 * r + 1):
             weight = w[t]
             for k in range(nk):
@@ -121,7 +123,9 @@ def fir_planes(image, i, w, edge, plane):
     """Plane `i` of a volume filtered along its first axis."""
     ni, nj, nk = image.shape
     r = len(w) // 2
-    plane[:] = 0
+    for j in range(nj):
+        for k in range(nk):
+            plane[j, k] = 0
     for t in range(-r, r + 1):
         ii = i + t
         if not edge and (ii < 0 or ii >= ni):
