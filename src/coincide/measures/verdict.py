@@ -66,6 +66,9 @@ SIGNS = (
     Sign("agreement_either", 0.25, False, "failed",
          "Within the anatomy the images agree hardly more than by chance ({value:.0%} of what is possible). "
          "Check that both show the same organ, and the start."),
+    Sign("agreement", 0.08, False, "failed",
+         "Within the anatomy the images correlate locally no more than by chance ({value:.0%} of what is possible). "
+         "Check that both show the same organ, and the start."),
     Sign("rival_margin", -0.03, False, "failed",
          "Another position fits better than the one found, by {value:.3f} in normalised mutual information. "
          "Leave out the initial transform, or give a better one."),
