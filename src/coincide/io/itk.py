@@ -16,6 +16,7 @@ from coincide.transforms.bspline import BSpline
 from coincide.transforms.chain import chain
 from coincide.transforms.displacement import Displacement
 from coincide.transforms.linear import Affine, identity
+from coincide.transforms.thin_plate import ThinPlate
 from coincide.transforms.velocity import Velocity
 
 NAME = re.compile(r"(?P<kind>\w+?)_(?:double|float)_(?P<into>\d)_(?P<out>\d)(?:_(?P<order>\d))?")
@@ -54,8 +55,13 @@ def to_records(transform: Transform) -> list[Record]:
     empty = np.zeros(0)
     return [
         Record(f"{COMPOSITE}_double_{dim}_{dim}", empty, empty),
-        *(_record(part) for part in transform.parts()),
+        *(_record(part) for whole in transform.parts() for part in _known(whole)),
     ]
+
+
+def _known(part: Transform) -> tuple[Transform, ...]:
+    """The parts that ITK has words for, of one that it has none for."""
+    return part.sampled().parts() if isinstance(part, ThinPlate) else (part,)
 
 
 def _record(part: Transform) -> Record:

@@ -13,6 +13,7 @@ from coincide.transforms.linear import (
     similarity,
     translation,
 )
+from coincide.transforms.thin_plate import ThinPlate, fit_thin_plate
 from coincide.transforms.velocity import Velocity
 
 __all__ = [
@@ -20,10 +21,12 @@ __all__ = [
     "BSpline",
     "Chain",
     "Displacement",
+    "ThinPlate",
     "Transform",
     "Velocity",
     "about",
     "chain",
+    "fit_thin_plate",
     "identity",
     "rigid",
     "rotation_matrix",
