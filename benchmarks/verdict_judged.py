@@ -23,6 +23,7 @@ from benchmarks.verdict_runs import (
     searched,
     start,
 )
+from benchmarks.verdict_truth import ants_rigid
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.io import as_image, read_points
@@ -121,10 +122,16 @@ def known(name: str) -> Pair:
 
 
 def native(a: str, b: str, seed: int) -> Pair:
-    """Two scans of one session of one patient, the second's header moved: the truth is that motion."""
-    fixed, moving = image(f"tumour/fg6692_{a}"), image(f"tumour/fg6692_{b}")
+    """Two scans of one session of one patient, the second's header moved.
+
+    The patient moved between the scans, by 10 to 25 mm: the truth is what ANTs finds at full resolution, which
+    agrees with our own rigid registration within 1 mm on all twelve pairs.
+    """
+    names = f"tumour/fg6692_{a}", f"tumour/fg6692_{b}"
+    fixed, moving = (image(n) for n in names)
     marks = Points(foreground_points(fixed, 200, seed))
-    return turned(from_header(Pair(fixed, moving, None, None, marks, marks)), seed)
+    there = marks.mapped(ants_rigid(*(DATA / f"{n}.nii.gz" for n in names)))
+    return turned(from_header(Pair(fixed, moving, None, None, marks, there)), seed)
 
 
 def met(b: str, seed: int) -> Pair:
