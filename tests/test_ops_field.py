@@ -6,8 +6,8 @@ import torch
 from scipy.integrate import solve_ivp
 from scipy.ndimage import map_coordinates
 
-from coincide.ops.field import compose, exponentiate, invert, lattice, residual, warp
-from coincide.ops.force import force, longest, slope
+from coincide.ops.field import compose, exponentiate, invert, lattice, nudge, residual, warp
+from coincide.ops.force import force, longest, slope, stiffness
 from coincide.ops.jacobian import determinants, determinants_reference
 from coincide.ops.sample import sample_reference
 from coincide.regularity.folding import unfold
@@ -67,6 +67,19 @@ def test_composing_with_nothing_changes_nothing(shape):
     field, nothing = bumps(shape), torch.zeros((len(shape), *shape))
     assert torch.equal(compose(field, nothing), field)
     assert torch.equal(compose(nothing, field), field)
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 8, 5), (8, 1, 5), (8, 5, 1), (3, 4, 2), (4, 5, 40)])
+@pytest.mark.parametrize("scale", [1.0, -0.7])
+def test_a_nudge_is_a_composition(shape, scale):
+    outer, inner = rough(shape, 3.0), rough(shape, 1.0, seed=5).clamp(-1, 1)
+    inner[:, 0] = 0  # rows that do not move take a way of their own
+    expected = compose(outer.double(), inner.double(), scale)
+    np.testing.assert_allclose(nudge(outer, inner, scale), expected, atol=1e-5)
+    out = torch.empty_like(outer)
+    assert nudge(outer, inner, scale, out=out) is out
+    np.testing.assert_allclose(out, expected, atol=1e-5)
+    np.testing.assert_allclose(nudge(outer.double(), inner.double(), scale), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -211,7 +224,17 @@ def test_force_is_the_reference_and_the_derivative_of_a_small_move(shape):
         np.testing.assert_allclose(slope(warped.double())[:, axis], inner, atol=1e-12)
 
 
+@pytest.mark.parametrize("shape", SHAPES + THIN)
+def test_stiffness_is_the_curvature_times_the_squared_slope(shape):
+    warped, curvature = rough(shape, 1.0, 2), rough(shape, 1.0, 1, seed=3)[0].abs()
+    expected = (slope(warped.double()) ** 2).sum((0, 1)) * curvature.double()
+    np.testing.assert_allclose(stiffness(warped, curvature)[0], expected, atol=1e-4)
+    np.testing.assert_allclose(stiffness(warped.double(), curvature.double())[0], expected, atol=1e-12)
+
+
 def test_longest_is_the_longest():
     field = torch.zeros((3, 4, 5, 6))
     field[:, 2, 3, 4] = torch.tensor([1.0, 2.0, -2.0])
     assert longest(field) == pytest.approx(3.0)
+    assert longest(field.double()) == pytest.approx(3.0)
+    assert longest(field[:2, 0].contiguous()) == 0.0

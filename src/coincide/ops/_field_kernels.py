@@ -37,6 +37,55 @@ def _warp_3d(low, high, image, field, scale, add, out):
 
 
 @kernel
+def _nudge_3d(low, high, outer, inner, scale, out):
+    """Composition with steps of at most one voxel an axis: three neighbours suffice, and rows run as vectors."""
+    _, ni, nj, nk = outer.shape
+    s, one, zero = np.float32(scale), np.float32(1), np.float32(0)
+    w, share, total = (
+        np.empty((3, 3, nk), np.float32),
+        np.empty(nk, np.float32),
+        np.empty((3, nk), np.float32),
+    )
+    last = nk - 1
+    for u in range(low, high):
+        for v in range(nj):
+            moved = zero
+            for n in range(3):
+                for k in range(nk):
+                    d = s * inner[n, u, v, k]
+                    w[n, 0, k], w[n, 1, k], w[n, 2, k] = max(-d, zero), one - abs(d), max(d, zero)
+                    total[n, k] = d
+                    moved = max(moved, abs(d))
+            if moved == 0:
+                for n in range(3):
+                    for k in range(nk):
+                        out[n, u, v, k] = outer[n, u, v, k]
+                continue
+            for a in range(3):
+                i = min(max(u + a - 1, 0), ni - 1)
+                for b in range(3):
+                    j = min(max(v + b - 1, 0), nj - 1)
+                    for k in range(nk):
+                        share[k] = w[0, a, k] * w[1, b, k]
+                    for n in range(3):
+                        for k in range(1, last):
+                            total[n, k] += share[k] * (
+                                w[2, 0, k] * outer[n, i, j, k - 1]
+                                + w[2, 1, k] * outer[n, i, j, k]
+                                + w[2, 2, k] * outer[n, i, j, k + 1]
+                            )
+                        # past the ends the border's value goes on
+                        first = (w[2, 0, 0] + w[2, 1, 0]) * outer[n, i, j, 0]
+                        total[n, 0] += share[0] * (first + w[2, 2, 0] * outer[n, i, j, min(1, last)])
+                        if last > 0:
+                            end = (w[2, 1, last] + w[2, 2, last]) * outer[n, i, j, last]
+                            total[n, last] += share[last] * (end + w[2, 0, last] * outer[n, i, j, last - 1])
+            for n in range(3):
+                for k in range(nk):
+                    out[n, u, v, k] = total[n, k]
+
+
+@kernel
 def _warp_2d(low, high, image, field, scale, add, out):
     channels, ni, nj = image.shape
     s = np.float32(scale)
@@ -176,5 +225,6 @@ def _invert_2d(low, high, field, tolerance, iterations, out):
             out[0, u, v], out[1, u, v] = bx - u, by - v
 
 
+NUDGE_3D = _nudge_3d
 WARP = {2: _warp_2d, 3: _warp_3d}
 INVERT = {2: _invert_2d, 3: _invert_3d}

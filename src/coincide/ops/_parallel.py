@@ -14,12 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
 
+import numpy as np
 from numba import njit
 
 kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp", "reassoc"})
 """Decorator of every compiled kernel. Its fastmath flags keep the meaning of NaN and infinity."""
 
 _threads = 0
+_SMALL = 25_000
+"""Elements of the largest array below which handing out the work costs more than doing it."""
 
 
 def default_threads() -> int:
@@ -48,7 +51,8 @@ def _pool(workers: int) -> ThreadPoolExecutor:
 def run(compiled: Callable, planes: int, *arrays) -> None:
     """Run `compiled(low, high, *arrays)` over slabs that together cover `range(planes)`."""
     threads = min(get_threads(), planes)
-    if threads <= 1:
+    largest = max((a.size for a in arrays if isinstance(a, np.ndarray)), default=0)
+    if threads <= 1 or largest < _SMALL:
         compiled(0, planes, *arrays)
         return
     # more slabs than threads, so that a thread that finds air in its slab takes over work from the others

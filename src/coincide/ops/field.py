@@ -63,6 +63,15 @@ def compose(outer: Tensor, inner: Tensor, scale: float = 1.0, out: Tensor | None
     return scale * inner + warp(outer, scale * inner)
 
 
+def nudge(outer: Tensor, inner: Tensor, scale: float = 1.0, out: Tensor | None = None) -> Tensor:
+    """`compose` for steps `scale · inner` of at most one voxel along each axis, where it is several times faster."""
+    if outer.shape[0] != 3 or not (fits(outer) and fits(inner)):
+        return compose(outer, inner, scale, out)
+    out = torch.empty_like(inner) if out is None else out
+    run(kernels.NUDGE_3D, inner.shape[1], outer.numpy(), inner.numpy(), scale, out.numpy())
+    return out
+
+
 def exponentiate(velocity: Tensor) -> Tensor:
     """The displacement at time one of the stationary `velocity` (voxels per unit time), by scaling and squaring."""
     longest = float(velocity.detach().square().sum(0).max()) ** 0.5

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from coincide.ops._parallel import kernel, run
 from coincide.ops._sample_kernels import fits
+from coincide.ops.smooth import as_volume
 
 
 def slope(image: Tensor) -> Tensor:
@@ -31,7 +32,7 @@ def slope(image: Tensor) -> Tensor:
     return torch.stack(parts, 1)
 
 
-def force(warped: Tensor, gradient: Tensor) -> Tensor:
+def force(warped: Tensor, gradient: Tensor, out: Tensor | None = None) -> Tensor:
     """Derivative of the similarity with respect to a displacement that is applied before the present warp.
 
     For `W = M ∘ φ` and the update `φ ∘ (id + δ)`, the derivative with respect to `δ` at a voxel is
@@ -40,20 +41,84 @@ def force(warped: Tensor, gradient: Tensor) -> Tensor:
     Args:
         warped: `(channel, *shape)`.
         gradient: of the similarity with respect to `warped`, `(channel, *shape)`.
+        out: where to put the result.
 
     Returns:
         `(dim, *shape)`, per voxel.
     """
     if fits(warped) and fits(gradient):
-        out = torch.empty((warped.ndim - 1, *warped.shape[1:]), dtype=torch.float32)
+        out = torch.empty((warped.ndim - 1, *warped.shape[1:]), dtype=torch.float32) if out is None else out
         run(_FORCE[warped.ndim - 1], warped.shape[1], warped.numpy(), gradient.numpy(), out.numpy())
         return out
     return (gradient[:, None] * slope(warped)).sum(0)
 
 
+def stiffness(warped: Tensor, curvature: Tensor) -> Tensor:
+    """`curvature` times the squared slope of `warped`, all channels: the trace of a Gauss–Newton Hessian.
+
+    Args:
+        warped: `(channel, *shape)`.
+        curvature: `(*shape)`, as in `similarity.Evaluation`.
+
+    Returns:
+        `(1, *shape)`.
+    """
+    if fits(warped) and fits(curvature):
+        out = torch.empty_like(curvature)
+        volumes = as_volume(warped), as_volume(curvature[None])[0], as_volume(out[None])[0]
+        run(_stiffness, warped.shape[1], *volumes)
+        return out[None]
+    return ((slope(warped).square()).sum((0, 1)) * curvature)[None]
+
+
 def longest(field: Tensor) -> float:
     """Length of the longest vector of `field` `(dim, *shape)`."""
-    return float(field.square().sum(0).max()) ** 0.5
+    if not fits(field):
+        return float(field.square().sum(0).max()) ** 0.5
+    most = np.zeros(field.shape[1])
+    run(_longest, field.shape[1], field.reshape(*field.shape[:2], -1).numpy(), most)
+    return float(most.max()) ** 0.5
+
+
+@kernel
+def _stiffness(low, high, warped, curvature, out):
+    channels, ni, nj, nk = warped.shape
+    half, one = np.float32(0.5), np.float32(1)
+    for i in range(low, high):
+        i0, i1 = max(i - 1, 0), min(i + 1, ni - 1)
+        si = one / np.float32(max(i1 - i0, 1))
+        for j in range(nj):
+            j0, j1 = max(j - 1, 0), min(j + 1, nj - 1)
+            sj = one / np.float32(max(j1 - j0, 1))
+            for k in range(nk):
+                out[i, j, k] = 0
+            for n in range(channels):
+                for k in range(nk):
+                    a = (warped[n, i1, j, k] - warped[n, i0, j, k]) * si
+                    b = (warped[n, i, j1, k] - warped[n, i, j0, k]) * sj
+                    out[i, j, k] += a * a + b * b
+                for k in range(1, nk - 1):
+                    c = (warped[n, i, j, k + 1] - warped[n, i, j, k - 1]) * half
+                    out[i, j, k] += c * c
+                for k in (0, nk - 1):
+                    c = warped[n, i, j, min(k + 1, nk - 1)] - warped[n, i, j, max(k - 1, 0)]
+                    out[i, j, k] += c * c
+                    if nk == 1:
+                        break
+            for k in range(nk):
+                out[i, j, k] *= curvature[i, j, k]
+
+
+@kernel
+def _longest(low, high, field, most):
+    for i in range(low, high):
+        found = np.float32(0)
+        for k in range(field.shape[2]):
+            square = np.float32(0)
+            for n in range(field.shape[0]):
+                square += field[n, i, k] * field[n, i, k]
+            found = max(found, square)
+        most[i] = found
 
 
 @kernel

@@ -1,9 +1,9 @@
 """Local normalised cross-correlation and its exact gradient.
 
 With window sums over the mask, `A` the local covariance, `B` and `C` the local variances of the fixed and the
-warped image, the value is minus the mean over the mask of `B/(B + ε) · (A + ε)² / ((B + ε)(C + ε))`: the squared
-correlation of the two images as if both carried one more common signal of variance ε, times a weight of the
-fixed image alone. The ε keeps air and flat tissue quiet, and the gradient finite; and as the second factor is at
+warped image, the value is minus the weighted mean over the mask of `(A + ε)² / ((B + ε)(C + ε))`: the squared
+correlation of the two images as if both carried one more common signal of variance ε. The weight is `B/(B + ε)`: a
+window of air says nothing, and how many of them are counted must not matter. The ε keeps air and flat tissue quiet, and the gradient finite; and as the second factor is at
 most 1, and is 1 where the images agree, nothing is better than the fixed image itself. (Without the ε beside `A`,
 windows of weak contrast ask for more of it, and at the right answer the gradient does not vanish.)
 """
@@ -24,7 +24,10 @@ from coincide.ops.smooth import as_volume, box, fir_columns, fir_planes, fir_row
 
 @dataclass(frozen=True)
 class Windows:
-    """What depends on the fixed image alone: image, mask, and window count, mean and variance, all `(1, *shape)`."""
+    """What depends on the fixed image alone: image, mask, and window count, mean and variance, all `(1, *shape)`.
+
+    `total` is the sum of the voxels' weights: mask times `B/(B + ε)`.
+    """
 
     fixed: Tensor
     mask: Tensor
@@ -41,11 +44,17 @@ def windows(fixed: Tensor, mask: Tensor | None, radius: int, epsilon: float) -> 
     fixed = fixed.contiguous()
     weight = torch.ones_like(fixed) if mask is None else mask.to(fixed.dtype)[None].contiguous()
     count = box(weight, radius)
-    safe = count.clamp(min=1e-6)
-    mean = box(fixed * weight, radius) / safe
-    variance = (box(fixed * fixed * weight, radius) / safe - mean * mean).clamp(min=0)
-    # torch adds in another order on another number of threads
-    number = total(weight.cpu().numpy().ravel())
+    if fits(fixed):
+        mean, variance, sums = torch.empty_like(fixed), torch.empty_like(fixed), np.zeros(fixed.shape[1])
+        arrays = [as_volume(x)[0] for x in (fixed, weight, count, mean, variance)]
+        run(_fixed_windows, fixed.shape[1], *arrays, radius, epsilon, sums)
+        number = float(sums.sum())
+    else:
+        safe = count.clamp(min=1e-6)
+        mean = box(fixed * weight, radius) / safe
+        variance = (box(fixed * fixed * weight, radius) / safe - mean * mean).clamp(min=0)
+        # torch adds in another order on another number of threads
+        number = total((weight * variance / (variance + epsilon)).cpu().numpy().ravel())
     return Windows(fixed, weight, count, mean, variance, radius, epsilon, max(number, 1.0))
 
 
@@ -60,7 +69,7 @@ def lncc_reference(warped: Tensor, w: Windows) -> Tensor:
 
 
 def lncc(warped: Tensor, w: Windows, gradient: bool = True) -> tuple[float, Tensor | None, Tensor | None]:
-    """Value, gradient and curvature of minus the mean squared local correlation.
+    """Value, gradient and curvature of minus the (weighted) mean squared local correlation.
 
     Args:
         warped: `(1, *shape)`.
@@ -111,63 +120,106 @@ def _lncc_autograd(warped: Tensor, w: Windows, gradient: bool):
     return float(value.detach()), slope, curvature
 
 
+# Each loop below writes one array: with more, the compiler would have to rule out too many overlaps, and gives up
+# vectors. All of a row stays in the nearest cache meanwhile.
+
+
+@kernel
+def _window_sums(i, fixed, warped, mask, ones, s, t, padded):
+    """Sums over the windows of plane `i`: of the mask times the warped image, its square, and its product with fixed."""
+    ni, nj, nk = fixed.shape
+    radius = len(ones) // 2
+    for j in range(nj):
+        for k in range(nk):
+            s[0, j, k], s[1, j, k], s[2, j, k] = 0, 0, 0
+        for ii in range(max(i - radius, 0), min(i + radius + 1, ni)):
+            for k in range(nk):
+                s[0, j, k] += warped[ii, j, k] * mask[ii, j, k]
+            for k in range(nk):
+                s[1, j, k] += warped[ii, j, k] * warped[ii, j, k] * mask[ii, j, k]
+            for k in range(nk):
+                s[2, j, k] += warped[ii, j, k] * fixed[ii, j, k] * mask[ii, j, k]
+    for n in range(3):
+        fir_rows(s[n], ones, False, t)
+        fir_columns(t, ones, False, padded, s[n])
+
+
+@kernel
+def _fixed_windows(low, high, fixed, mask, count, mean, variance, radius, epsilon, sums):
+    _, nj, nk = fixed.shape
+    ones = np.ones(2 * radius + 1, np.float32)
+    s, t = np.empty((3, nj, nk), np.float32), np.empty((nj, nk), np.float32)
+    padded = np.empty(nk + 2 * radius + 1, np.float32)
+    eps, zero = np.float32(epsilon), np.float32(0)
+    for i in range(low, high):
+        _window_sums(i, fixed, fixed, mask, ones, s, t, padded)
+        for j in range(nj):
+            for k in range(nk):
+                mean[i, j, k] = s[0, j, k] / max(count[i, j, k], np.float32(1e-6))
+            for k in range(nk):
+                square = s[1, j, k] / max(count[i, j, k], np.float32(1e-6))
+                variance[i, j, k] = max(square - mean[i, j, k] * mean[i, j, k], zero)
+            for k in range(nk):
+                t[j, k] = mask[i, j, k] * variance[i, j, k] / (variance[i, j, k] + eps)
+        sums[i] = _sum(t)
+
+
+@kernel
+def _sum(plane):
+    """Sum of a plane, in a loop of its own: one that also writes may add in an order that depends on where arrays lie."""
+    total = 0.0
+    for j in range(plane.shape[0]):
+        row = np.float32(0)
+        for k in range(plane.shape[1]):
+            row += plane[j, k]
+        total += row
+    return total
+
+
 @kernel
 def _coefficients(low, high, fixed, warped, mask, count, mean, variance, radius, epsilon, p, q, r, sums):
-    ni, nj, nk = fixed.shape
+    _, nj, nk = fixed.shape
     ones = np.ones(2 * radius + 1, np.float32)
-    s = np.empty((3, nj, nk), np.float32)
-    t = np.empty((nj, nk), np.float32)
+    s, t = np.empty((3, nj, nk), np.float32), np.empty((nj, nk), np.float32)
     padded = np.empty(nk + 2 * radius + 1, np.float32)
-    eps = np.float32(epsilon)
+    share, mid, a, c, e = (
+        np.empty(nk, np.float32),
+        np.empty(nk, np.float32),
+        np.empty(nk, np.float32),
+        np.empty(nk, np.float32),
+        np.empty(nk, np.float32),
+    )
+    eps, one, zero = np.float32(epsilon), np.float32(1), np.float32(0)
     for i in range(low, high):
-        for n in range(3):
-            for j in range(nj):
-                for k in range(nk):
-                    s[n, j, k] = 0
-        for ii in range(max(i - radius, 0), min(i + radius + 1, ni)):
-            for j in range(nj):
-                f_row, w_row, m_row = fixed[ii, j], warped[ii, j], mask[ii, j]
-                s0, s1, s2 = s[0, j], s[1, j], s[2, j]
-                for k in range(nk):
-                    wm = w_row[k] * m_row[k]
-                    s0[k] += wm
-                    s1[k] += wm * w_row[k]
-                    s2[k] += wm * f_row[k]
-        for n in range(3):
-            fir_rows(s[n], ones, False, t)
-            fir_columns(t, ones, False, padded, s[n])
+        _window_sums(i, fixed, warped, mask, ones, s, t, padded)
         for j in range(nj):
             for k in range(nk):
-                n_inv = np.float32(1) / max(count[i, j, k], np.float32(1e-6))
-                m = mask[i, j, k]
-                f_mean = mean[i, j, k]
-                w_mean = s[0, j, k] * n_inv
-                c = max(s[1, j, k] * n_inv - w_mean * w_mean, np.float32(0)) + eps
-                a = s[2, j, k] * n_inv - f_mean * w_mean + eps
+                share[k] = one / max(count[i, j, k], np.float32(1e-6))
+            for k in range(nk):
+                mid[k] = s[0, j, k] * share[k]
+            for k in range(nk):
+                c[k] = one / (max(s[1, j, k] * share[k] - mid[k] * mid[k], zero) + eps)
+            for k in range(nk):
+                a[k] = s[2, j, k] * share[k] - mean[i, j, k] * mid[k] + eps
+            for k in range(nk):
                 b = variance[i, j, k] + eps
-                ratio = variance[i, j, k] * a / (b * b * c)
-                pp = np.float32(2) * ratio * m * n_inv
-                qq = pp * a / c
-                p[i, j, k] = pp
-                q[i, j, k] = qq
-                r[i, j, k] = qq * w_mean - pp * f_mean
-                t[j, k] = ratio * a * m
-        # summed in a loop of its own: one that also writes may add in an order that depends on where arrays lie
-        total = 0.0
-        for j in range(nj):
-            row = np.float32(0)
+                e[k] = variance[i, j, k] * a[k] * c[k] * mask[i, j, k] / (b * b)
             for k in range(nk):
-                row += t[j, k]
-            total += row
-        sums[i] = total
+                p[i, j, k] = np.float32(2) * e[k] * share[k]
+            for k in range(nk):
+                q[i, j, k] = p[i, j, k] * a[k] * c[k]
+            for k in range(nk):
+                r[i, j, k] = q[i, j, k] * mid[k] - p[i, j, k] * mean[i, j, k]
+            for k in range(nk):
+                t[j, k] = e[k] * a[k]
+        sums[i] = _sum(t)
 
 
 @kernel
 def _slope(low, high, fixed, warped, mask, p, q, r, radius, scale, slope, curvature):
     _, nj, nk = fixed.shape
     ones = np.ones(2 * radius + 1, np.float32)
-    s = np.empty((3, nj, nk), np.float32)
-    t = np.empty((nj, nk), np.float32)
+    s, t = np.empty((3, nj, nk), np.float32), np.empty((nj, nk), np.float32)
     padded = np.empty(nk + 2 * radius + 1, np.float32)
     sc = np.float32(scale)
     for i in range(low, high):
@@ -179,8 +231,8 @@ def _slope(low, high, fixed, warped, mask, p, q, r, radius, scale, slope, curvat
             fir_columns(t, ones, False, padded, s[n])
         for j in range(nj):
             for k in range(nk):
-                m = mask[i, j, k] * sc
-                slope[i, j, k] = -m * (
-                    fixed[i, j, k] * s[0, j, k] - warped[i, j, k] * s[1, j, k] + s[2, j, k]
+                curvature[i, j, k] = mask[i, j, k] * sc * s[1, j, k]
+            for k in range(nk):
+                slope[i, j, k] = warped[i, j, k] * curvature[i, j, k] - mask[i, j, k] * sc * (
+                    fixed[i, j, k] * s[0, j, k] + s[2, j, k]
                 )
-                curvature[i, j, k] = m * s[1, j, k]

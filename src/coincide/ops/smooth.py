@@ -21,7 +21,9 @@ def gaussian_weights(sigma: float, truncate: float = 3.0) -> np.ndarray:
     return (weights / weights.sum()).astype(np.float32)
 
 
-def gaussian(image: Tensor, sigma, truncate: float = 3.0, edge: bool = True) -> Tensor:
+def gaussian(
+    image: Tensor, sigma, truncate: float = 3.0, edge: bool = True, out: Tensor | None = None
+) -> Tensor:
     """Gaussian filter of `image` `(channel, *shape)`.
 
     Args:
@@ -29,9 +31,10 @@ def gaussian(image: Tensor, sigma, truncate: float = 3.0, edge: bool = True) -> 
         sigma: in voxels, a number or one per axis.
         truncate: where the kernel is cut, in sigmas.
         edge: whether the border value goes on outside (else zeros do, and values near the border fall).
+        out: where to put the result, not `image` itself.
     """
     sigmas = np.broadcast_to(np.asarray(sigma, dtype=np.float64), (image.ndim - 1,))
-    return fir(image, [gaussian_weights(float(s), truncate) for s in sigmas], edge)
+    return fir(image, [gaussian_weights(float(s), truncate) for s in sigmas], edge, out)
 
 
 def box(image: Tensor, radius: int) -> Tensor:
@@ -43,11 +46,11 @@ def box(image: Tensor, radius: int) -> Tensor:
     return fir(image, [ones] * (image.ndim - 1), edge=False)
 
 
-def fir(image: Tensor, weights: list[np.ndarray], edge: bool) -> Tensor:
+def fir(image: Tensor, weights: list[np.ndarray], edge: bool, out: Tensor | None = None) -> Tensor:
     """Correlation of `image` `(channel, *shape)` with an odd-sized kernel per axis."""
     if not fits(image):
         return fir_reference(image, weights, edge)
-    out = torch.empty_like(image)
+    out = torch.empty_like(image) if out is None else out
     if image.ndim == 3:
         # a picture is a volume whose middle axis has length one
         weights = [weights[0], np.ones(1, np.float32), weights[1]]
@@ -77,23 +80,31 @@ def fir_reference(image: Tensor, weights: list[np.ndarray], edge: bool) -> Tenso
     return image
 
 
+# Four taps at a time, so that what is summed so far is read and written seldom: the last of an odd number of pairs is
+# given twice, once with weight zero. Shifted rows are views: with `row[k + shift]` the compiler must look out for
+# negative indices, and gives up vectors (five times slower).
+
+
 @kernel
 def fir_rows(source, w, edge, target):
-    """Filter a plane `(j, k)` along j."""
+    """Filter a plane `(j, k)` along j with an odd number of weights."""
     nj, nk = source.shape
     r = len(w) // 2
+    none = np.float32(0)
     for j in range(nj):
-        row = target[j]
-        for k in range(nk):  # a slice assignment would cost seconds to compile
-            row[k] = 0
-        for t in range(-r, r + 1):
-            jj = j + t
-            if not edge and (jj < 0 or jj >= nj):
-                continue
-            from_row = source[min(max(jj, 0), nj - 1)]
-            weight = w[t + r]
+        for k in range(nk):
+            target[j, k] = w[r] * source[j, k]
+        for t in range(1, r + 1, 2):
+            s = min(t + 1, r)
+            a = w[r - t] if edge or j >= t else none
+            b = w[r + t] if edge or j + t < nj else none
+            c = w[r - s] if s > t and (edge or j >= s) else none
+            d = w[r + s] if s > t and (edge or j + s < nj) else none
+            ja, jb, jc, jd = max(j - t, 0), min(j + t, nj - 1), max(j - s, 0), min(j + s, nj - 1)
             for k in range(nk):
-                row[k] += weight * from_row[k]
+                target[j, k] += (a * source[ja, k] + b * source[jb, k]) + (
+                    c * source[jc, k] + d * source[jd, k]
+                )
 
 
 @kernel
@@ -109,13 +120,14 @@ def fir_columns(source, w, edge, padded, target):
             padded[r + nk + t] = last
         for k in range(nk):
             padded[r + k] = source[j, k]
-        row = target[j]
-        for k in range(nk):  # a slice assignment would cost seconds to compile
-            row[k] = 0
-        for t in range(2 * r + 1):
-            weight = w[t]
+            target[j, k] = w[r] * source[j, k]
+        for t in range(1, r + 1, 2):
+            s = min(t + 1, r)
+            on = np.float32(s - t)
+            a, b, c, d = w[r - t], w[r + t], on * w[r - s], on * w[r + s]
+            pa, pb, pc, pd = padded[r - t :], padded[r + t :], padded[r - s :], padded[r + s :]
             for k in range(nk):
-                row[k] += weight * padded[k + t]
+                target[j, k] += (a * pa[k] + b * pb[k]) + (c * pc[k] + d * pd[k])
 
 
 @kernel
@@ -123,19 +135,21 @@ def fir_planes(image, i, w, edge, plane):
     """Plane `i` of a volume filtered along its first axis."""
     ni, nj, nk = image.shape
     r = len(w) // 2
+    none = np.float32(0)
     for j in range(nj):
         for k in range(nk):
-            plane[j, k] = 0
-    for t in range(-r, r + 1):
-        ii = i + t
-        if not edge and (ii < 0 or ii >= ni):
-            continue
-        other = image[min(max(ii, 0), ni - 1)]
-        weight = w[t + r]
-        for j in range(nj):
-            to_row, from_row = plane[j], other[j]
+            plane[j, k] = w[r] * image[i, j, k]
+        for t in range(1, r + 1, 2):
+            s = min(t + 1, r)
+            a = w[r - t] if edge or i >= t else none
+            b = w[r + t] if edge or i + t < ni else none
+            c = w[r - s] if s > t and (edge or i >= s) else none
+            d = w[r + s] if s > t and (edge or i + s < ni) else none
+            ia, ib, ic, id_ = max(i - t, 0), min(i + t, ni - 1), max(i - s, 0), min(i + s, ni - 1)
             for k in range(nk):
-                to_row[k] += weight * from_row[k]
+                plane[j, k] += (a * image[ia, j, k] + b * image[ib, j, k]) + (
+                    c * image[ic, j, k] + d * image[id_, j, k]
+                )
 
 
 @kernel

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from coincide.grid import Grid
-from coincide.ops.field import compose, warp
-from coincide.ops.force import force, longest, slope
+from coincide.ops.field import compose, nudge, warp
+from coincide.ops.force import force, longest, stiffness
 from coincide.ops.sample import sample_affine
 from coincide.ops.smooth import gaussian
 from coincide.similarity.base import Similarity
@@ -27,14 +27,12 @@ class Rule:
         step: length of the longest vector of a step, in voxels of the level.
         tolerance: a level ends when the similarity gained less than this share of its total gain on the level over
             the last ten iterations.
-        edge: whether the field may move freely at the border of its grid (else it is held near zero there).
     """
 
     force_sigma: float = 1.7
     field_sigma: float = 0.7
     step: float = 1.0
     tolerance: float = 0.002
-    edge: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +73,8 @@ def descend(
     features = similarity.features(level.moving, mask=level.moving_mask)
     prepared = similarity.prepare(level.fixed, level.fixed_mask)
     warped, values, known, reach = torch.empty_like(features), [], None, rule.step
-    spare = torch.empty_like(field)
+    # everything large is made once: fresh memory costs more than what is done with it
+    field, spare, update = field.clone(), torch.empty_like(field), torch.empty_like(field)
     for iteration in range(iterations):
         if iteration % _MASK_EVERY == 0:
             known = _known(level, field)
@@ -83,45 +82,44 @@ def descend(
         evaluation = prepared.value_and_gradient(warped, known)
         values.append(evaluation.value)
         notify(iteration + 1, evaluation.value)
-        if _has_settled(values, rule.tolerance):
+        # landmarks may have far to go yet where the images have nothing more to say
+        if level.landmarks is None and _has_settled(values, rule.tolerance):
             break
-        update = force(warped, evaluation.gradient)
+        force(warped, evaluation.gradient, out=spare)
+        gaussian(spare, rule.force_sigma, out=update)
         if iteration % _MASK_EVERY == 0:
-            newton = newton_length(update, warped, evaluation.curvature, rule.force_sigma)
+            newton = newton_length(update, stiffness(warped, evaluation.curvature), rule.force_sigma)
             reach = min(rule.step, (newton / _NEAR) ** 2)
-        del evaluation  # the largest arrays of the loop go before the next are made
-        update = gaussian(update, rule.force_sigma)
+        del evaluation
         length = longest(update)
         if length < 1e-20:
             break
         scale = -reach / length
         if level.landmarks is not None:
             update, scale = update * scale + landmark_pull(level, field, rule.step), 1.0
-        compose(field, update, scale, out=spare)
-        del update
-        field = gaussian(spare, rule.field_sigma, edge=rule.edge)
+        (nudge if reach <= 1 and level.landmarks is None else compose)(field, update, scale, out=spare)
+        gaussian(spare, rule.field_sigma, out=field)
     return field
 
 
-def newton_length(downhill: Tensor, warped: Tensor, curvature: Tensor, sigma: float) -> float:
+def newton_length(downhill: Tensor, stiff: Tensor, sigma: float) -> float:
     """How far the similarity's own second-order model would move the voxels that it would move furthest, in voxels.
 
     A step of fixed length walks to and fro over an optimum; this tells when the optimum is nearer than the step.
 
     Args:
-        downhill: the force `(dim, *shape)`.
-        warped: `(channel, *shape)`.
-        curvature: `(*shape)`, as in `similarity.Evaluation`.
+        downhill: the smoothed force `(dim, *shape)`.
+        stiff: `ops.force.stiffness`, `(1, *shape)`.
         sigma: of the Gaussian on the force, voxels.
     """
-    stiff = torch.zeros_like(curvature)
-    for channel in warped:
-        stiff += curvature * slope(channel[None])[0].square().sum(0)
-    smooth, stiff = gaussian(downhill, sigma).square().sum(0).sqrt(), gaussian(stiff[None], sigma)[0]
+    stiff = gaussian(stiff, sigma)[0]
+    # one voxel in eight (in four) tells as much: both are smooth
+    every = (slice(None, None, 2),) * stiff.ndim
+    stiff, downhill = stiff[every], downhill[(slice(None), *every)]
     strong = stiff > 0.05 * stiff.max()
     if not bool(strong.any()):
         return 0.0
-    lengths = (smooth[strong] / stiff[strong]).flatten()
+    lengths = downhill.square().sum(0).sqrt()[strong] / stiff[strong]
     return float(lengths.kthvalue(max(1, round(0.99 * lengths.numel()))).values)
 
 

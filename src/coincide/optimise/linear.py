@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,7 +14,11 @@ from coincide.image import Image
 from coincide.ops.linear import normal_equations, sample_with_gradient
 from coincide.ops.moments import total
 from coincide.ops.sample import sample_affine
+from coincide.preprocess.foreground import foreground_weights
 from coincide.similarity.base import Prepared, Similarity
+
+_LEAST_GAIN = 0.001
+"""Share of what the steps before it gained that a step must gain for another one to follow."""
 
 MODELS = ("translation", "rigid", "similarity", "affine")
 
@@ -60,35 +65,68 @@ class Problem:
         features: what of the moving image is compared, `(channel, *shape)`.
         moving: its grid.
         mask: of the moving level image, `(*shape)` float, or None.
-        least_overlap: share of the fixed voxels that must land in the moving image.
+        anatomy: of the fixed level image, `(*shape)` float: the voxels that count for the overlap.
+        least_overlap: share of them that must land in the moving image.
     """
 
     prepared: Prepared
     fixed: Grid
     features: torch.Tensor
     moving: Grid
-    mask: torch.Tensor | None = None
+    mask: torch.Tensor | None
+    anatomy: torch.Tensor
     least_overlap: float = 0.2
+    _held: dict = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, similarity: Similarity, fixed: Image, moving: Image, **options) -> Problem:
-        """The problem of one level's images."""
+        """The problem of one level's images, which are normalised already."""
+        anatomy = (foreground_weights(fixed) > 0).to(torch.float32)
+        if not bool(anatomy.any()):
+            anatomy = torch.ones(fixed.grid.shape)
         mask = None if moving.mask is None else moving.mask.to(torch.float32)
         features = similarity.features(moving.data, mask=moving.mask)
         return cls(
-            similarity.prepare(fixed.data, fixed.mask), fixed.grid, features, moving.grid, mask, **options
+            similarity.prepare(fixed.data, fixed.mask),
+            fixed.grid,
+            features,
+            moving.grid,
+            mask,
+            anatomy,
+            **options,
         )
 
     def _index_matrix(self, matrix: np.ndarray) -> np.ndarray:
         return self.moving.inverse_affine @ matrix @ self.fixed.affine
 
-    def _weights(self, index: np.ndarray, inside: torch.Tensor) -> torch.Tensor | None:
+    def _weights(self, index: np.ndarray, inside: torch.Tensor) -> tuple[torch.Tensor | None, float]:
+        """Where the moving image is known, None for everywhere, and the share of the fixed anatomy that it covers.
+
+        What was found last holds for positions less than a voxel away: similarities are then compared over the same
+        voxels, and need not work out anew what depends on them alone.
+        """
+        if self._held and np.abs((index - self._held["index"]) @ self._corners).max() < 1:
+            return self._held["known"]
         if self.mask is not None:
-            return inside * sample_affine(self.mask[None], index, self.fixed.shape, "zero")[0]
-        return None if bool(inside.all()) else inside
+            weights = inside * sample_affine(self.mask[None], index, self.fixed.shape, "zero")[0]
+        else:
+            weights = None if float(inside.min()) > 0 else inside
+        overlap = 1.0 if weights is None else self._sum(weights * self.anatomy) / self._sum(self.anatomy)
+        self._held.update(index=index, known=(weights, overlap))
+        return weights, overlap
+
+    @staticmethod
+    def _sum(weights: torch.Tensor) -> float:
+        return total(weights.numpy().ravel())
+
+    @cached_property
+    def _corners(self) -> np.ndarray:
+        """Homogeneous index positions of the fixed grid's corners, as columns."""
+        corners = self.fixed.index(self.fixed.corners)
+        return np.vstack([corners.T, np.ones(len(corners))])
 
     def value(self, matrix: np.ndarray) -> tuple[float, float]:
-        """The similarity under `matrix` (world mm to world mm), and the share of fixed voxels that land inside."""
+        """The similarity under `matrix` (world mm to world mm), and the share of the anatomy that lands inside."""
         value, overlap, *_ = self._sampled(matrix)
         return (value() if overlap >= self.least_overlap else np.inf), overlap
 
@@ -96,9 +134,7 @@ class Problem:
         index = self._index_matrix(matrix)
         samples = [sample_with_gradient(channel[None], index, self.fixed.shape) for channel in self.features]
         warped = samples[0][0] if len(samples) == 1 else torch.cat([s[0] for s in samples])
-        inside = samples[0][2]
-        weights = self._weights(index, inside)
-        overlap = 1.0 if weights is None else total(weights.numpy().ravel()) / weights.numel()
+        weights, overlap = self._weights(index, samples[0][2])
         return (
             (lambda: self.prepared.value(warped, weights)),
             overlap,
@@ -113,12 +149,13 @@ class Problem:
         if overlap < self.least_overlap:
             return np.inf, np.zeros(len(basis)), np.eye(len(basis))
         evaluation = self.prepared.value_and_gradient(warped, weights)
-        moves = np.stack([self.moving.inverse_affine @ b @ matrix @ self.fixed.affine for b in basis])[:, :-1]
+        moves = (self.moving.inverse_affine @ basis @ (matrix @ self.fixed.affine))[:, :-1]
+        moves = moves.reshape(len(basis), -1)
         gradient, hessian = np.zeros(len(basis)), np.zeros((len(basis),) * 2)
         for channel, slope in enumerate(slopes):
             g, h = normal_equations(evaluation.gradient[channel][None], evaluation.curvature, slope)
-            gradient += np.einsum("kap,ap->k", moves, g)
-            hessian += np.einsum("kap,apbq,lbq->kl", moves, h, moves, optimize=True)
+            gradient += moves @ g.ravel()
+            hessian += moves @ h.reshape(g.size, g.size) @ moves.T
         return evaluation.value, gradient, hessian
 
 
@@ -162,27 +199,33 @@ def optimise_linear(
         tolerance: stop when a step is shorter than this, in mm at the generators' radius.
         notify: called with each iteration's number and value.
     """
-    matrix, damping = start, 1e-3
+    matrix, damping, relax, most = start, 1e-3, 1.0, 10.0
     value, gradient, hessian = problem.linearise(matrix, basis)
-    done = 0
+    done, first = 0, value
     for iteration in range(iterations):
         diagonal = np.diag(hessian)
         damped = hessian + damping * np.diag(diagonal + 1e-6 * diagonal.max() + 1e-12)
         step = -np.linalg.solve(damped, gradient)
+        step *= relax
         longest = np.abs(step).max()
         # a step beyond a few voxels leaves the region where the linearisation says anything
         step *= min(1.0, 4 * problem.fixed.spacing.max() / max(longest, 1e-12))
         trial = expm(np.einsum("k,kij->ij", step, basis)) @ matrix
         new_value, new_gradient, new_hessian = problem.linearise(trial, basis)
         if new_value < value:
+            # Gauss–Newton sees more curvature than there is wherever the images disagree for good: without this each
+            # step goes a quarter of the way, and twenty are taken for three
+            bent = step @ (new_gradient - gradient) / max(step @ hessian @ step, 1e-30)
+            relax = min(max(1 / max(bent, 1e-9), 1.0), most)
+            gained, before = value - new_value, first - value
             matrix, value, gradient, hessian = trial, new_value, new_gradient, new_hessian
             damping = max(damping / 5, 1e-6)
             done = iteration + 1
             notify(done, value)
-            if longest < tolerance:
+            if longest < tolerance or gained < _LEAST_GAIN * before:
                 break
         else:
-            damping *= 8
+            damping, relax, most = max(8 * damping, 0.05), 1.0, max(relax / 3, 1.0)
             if longest < tolerance or damping > 1e6:
                 break
     return Fit(matrix, value, done)

@@ -14,7 +14,9 @@ from coincide.similarity.base import Evaluation, Prepared, Similarity, single_ch
 
 @dataclass(frozen=True)
 class LNCC(Similarity):
-    """Minus the mean squared correlation of the two images within small windows; from −1 to 0.
+    """Minus the mean squared correlation of the two images within small windows that show something; from −1 to 0.
+
+    The mean is over what the fixed image shows, inside its mask; where the moving image is unknown there is none.
 
     Invariant to a linear change of either image's intensities, as long as it is large beside `noise`, and nearly so
     to one that varies slowly over the image (a bias field). Blind to the sign of the correlation.
@@ -43,13 +45,16 @@ class PreparedLNCC(Prepared):
 
     def __init__(self, fixed: Tensor, mask: Tensor | None, radius: int, epsilon: float):
         self._fixed, self._mask, self._radius, self._epsilon = fixed, mask, radius, epsilon
-        self._last: tuple[Tensor | None, Windows] | None = None
+        self._last: tuple[Tensor | None, Windows] | None = None, windows(fixed, mask, radius, epsilon)
+        self._total = self._last[1].total
 
     def _over(self, mask: Tensor | None) -> Windows:
         if self._last is None or self._last[0] is not mask:
             self._last = None  # freed before the next ones are made
             both = mask if self._mask is None else self._mask if mask is None else mask * self._mask
-            self._last = mask, windows(self._fixed, both, self._radius, self._epsilon)
+            # what the moving image does not show counts as uncorrelated: it must not pay to leave a part out
+            found = windows(self._fixed, both, self._radius, self._epsilon)
+            self._last = mask, replace(found, total=self._total)
         return self._last[1]
 
     def reference(self, warped: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:

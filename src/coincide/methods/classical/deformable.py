@@ -185,7 +185,10 @@ class Deformable(AbstractMethod):
         grid = levels[0][0]
         field = torch.zeros((grid.dim, *grid.shape))
         for number, (target, iterations) in enumerate(levels, start=1):
-            field, grid = to_level(field, grid, target) if number > 1 else field, target
+            if number > 1:
+                field, _ = unfold(field, self.least_jacobian)
+                field = to_level(field, grid, target)
+            grid = target
             level = self._level(grid, fixed, moving, start, pair)
 
             def step(
@@ -194,7 +197,6 @@ class Deformable(AbstractMethod):
                 notify(number, iterations, iteration, value)
 
             field = descend(level, field, self.similarity, rule, iterations, step)
-            field, _ = unfold(field, self.least_jacobian)
         return field, grid
 
     def _level(self, grid: Grid, fixed: Image, moving: Image, start: Transform, pair: Pair) -> Level:

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from coincide.errors import OptionError
+from coincide.grid import Grid
 from coincide.image import Image
 from coincide.methods.base import AbstractMethod, Context, Solution, Status
 from coincide.methods.recorder import Recorder
@@ -16,7 +17,7 @@ from coincide.optimise.starts import Start, apart, candidates, distinct, refine,
 from coincide.pair import Pair
 from coincide.preprocess.foreground import Moments, bounding_box, foreground_weights, moments
 from coincide.preprocess.normalise import normalise
-from coincide.preprocess.shrink import shrink
+from coincide.preprocess.shrink import coarse_grid, shrink
 from coincide.similarity import NMI, Similarity
 from coincide.transforms.linear import Affine
 
@@ -71,8 +72,8 @@ class Linear(AbstractMethod):
     def explore(self, fixed: Image, moving: Image, pair: Pair, recorder: Recorder) -> Starts:
         """The best distinct starts for images that are normalised already, refined at the coarsest level."""
         with recorder.timed("start"):
-            spacing = self._spacings(fixed)[0]
-            coarse = shrink(fixed, spacing), shrink(moving, spacing)
+            spacing, grid = self._levels(fixed)[0]
+            coarse = shrink(fixed, spacing, grid), shrink(moving, spacing)
             masses = [moments(image, foreground_weights(image)) for image in coarse]
             radius = float(np.linalg.norm(masses[0].radii))
             return self._starts(
@@ -82,7 +83,7 @@ class Linear(AbstractMethod):
     def follow(self, fixed: Image, moving: Image, starts: Starts, recorder: Recorder) -> np.ndarray:
         """The homogeneous matrix (fixed-world mm → moving-world mm) that the best of `starts` leads to."""
         with recorder.timed("linear"):
-            return self._descend(fixed, moving, self._spacings(fixed), starts, recorder)
+            return self._descend(fixed, moving, self._levels(fixed), starts, recorder)
 
     def finish(self, fixed: Image, moving: Image, starts: Starts, pair: Pair, recorder: Recorder) -> Solution:  # noqa: ARG002
         """The solution that `starts` lead to."""
@@ -91,16 +92,22 @@ class Linear(AbstractMethod):
         transform = Affine(self.follow(fixed, moving, starts, recorder), fixed.grid.centre)
         return recorder.solution(transform, transform.inverse(), Status.SUCCEEDED)
 
-    def _spacings(self, fixed: Image) -> list[float]:
-        """Voxel size (mm) of each level, coarse to fine, each at most twice as fine as the one before."""
+    def _levels(self, fixed: Image) -> list[tuple[float, Grid]]:
+        """Voxel size (mm) and grid of each level, coarse to fine, each at most twice as fine as the one before.
+
+        The grids cover the box around the anatomy, and a tenth of its size more on every side.
+        """
+        own = fixed.grid.spacing
         start, stop = bounding_box(foreground_weights(fixed))
-        volume = float(np.prod((stop - start) * fixed.grid.spacing))
+        volume = float(np.prod((stop - start) * own))
         fewer = 4 if fixed.dim == 2 else 1
         first = (volume / self.coarse * fewer) ** (1 / fixed.dim)
-        last = max((volume / self.fine * fewer) ** (1 / fixed.dim), float(fixed.grid.spacing.min()))
+        last = max((volume / self.fine * fewer) ** (1 / fixed.dim), float(own.min()))
         first = max(first, last)
         number = 1 + max(0, int(np.ceil(np.log2(first / last) - 0.1)))
-        return [float(s) for s in np.geomspace(first, last, number)]
+        margin = np.ceil(np.maximum(0.1 * (stop - start), 2 * first / own)).astype(int)
+        box = fixed.grid.cropped(np.maximum(start - margin, 0), np.minimum(stop + margin, fixed.grid.shape))
+        return [(float(s), coarse_grid(box, float(s))) for s in np.geomspace(first, last, number)]
 
     def _starts(self, coarse, masses, frame: Starts, pair: Pair, recorder: Recorder) -> Starts:
         fixed, moving = coarse
@@ -137,11 +144,11 @@ class Linear(AbstractMethod):
         """The model of the coarse levels: an affine one could shear there to make up for a bad start."""
         return "similarity" if self.model == "affine" else self.model
 
-    def _descend(self, fixed, moving, spacings, starts: Starts, recorder: Recorder) -> np.ndarray:
+    def _descend(self, fixed, moving, levels, starts: Starts, recorder: Recorder) -> np.ndarray:
         worst, found = WORST[self.similarity.name], list(starts.found)
         basis = generators(self.model, starts.centre, starts.radius)
-        for number, spacing in enumerate(spacings, start=1):
-            problem = Problem.of(self.similarity, shrink(fixed, spacing), shrink(moving, spacing))
+        for number, (spacing, grid) in enumerate(levels, start=1):
+            problem = Problem.of(self.similarity, shrink(fixed, spacing, grid), shrink(moving, spacing))
             if number == 1 or len(found) > 1:
                 found = refine(
                     problem, found, self._early, starts.centre, starts.radius, self.iterations, worst
@@ -149,7 +156,7 @@ class Linear(AbstractMethod):
                 found = found[: max(1, len(found) // 2)] if number < 3 else found[:1]
 
             def notify(iteration: int, value: float, number: int = number) -> None:
-                recorder.step("linear", number, len(spacings), iteration, self.iterations, value)
+                recorder.step("linear", number, len(levels), iteration, self.iterations, value)
 
             fits = [
                 optimise_linear(problem, s.matrix, basis, self.iterations, 0.01 * spacing, notify)
