@@ -7,6 +7,9 @@ import numpy as np
 from coincide.ops._parallel import kernel
 from coincide.ops._sample_kernels import split
 
+_QUADRATIC = 0.03**2
+"""Squared residual (voxels) from which a Newton step ends within two thousandths of a voxel, unchecked."""
+
 
 @kernel
 def _warp_3d(low, high, image, field, scale, add, out):
@@ -155,7 +158,7 @@ def _value_and_matrix_3d(field, x, value, matrix):
 @kernel
 def _invert_3d(low, high, field, tolerance, iterations, out):
     _, _, nj, nk = field.shape
-    x, best, y, r = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
+    x, best, last, y, r = np.empty(3), np.empty(3), np.empty(3), np.empty(3), np.empty(3)
     value, matrix = np.empty(3), np.empty((3, 3))
     for u in range(low, high):
         for v in range(nj):
@@ -164,8 +167,13 @@ def _invert_3d(low, high, field, tolerance, iterations, out):
                 if w == 0:
                     for d in range(3):
                         x[d] = y[d] - field[d, u, v, w]
-                else:
+                elif w == 1:
                     x[0], x[1], x[2] = best[0], best[1], best[2] + 1.0
+                else:  # on along the line through the last two
+                    for d in range(3):
+                        x[d] = best[d] + min(max(best[d] - last[d], -2.0), 2.0)
+                for d in range(3):
+                    last[d] = best[d]
                 least = 1e30
                 for step in range(iterations):
                     _value_and_matrix_3d(field, x, value, matrix)
@@ -180,8 +188,11 @@ def _invert_3d(low, high, field, tolerance, iterations, out):
                     if error < tolerance * tolerance:
                         break
                     # a plain fixed-point step where Newton's is undefined, and now and then to leave a cycle
-                    if step % 6 != 5:
-                        _solve_3d(matrix, r)
+                    solved = step % 6 != 5 and _solve_3d(matrix, r)
+                    if solved and error < _QUADRATIC:
+                        for d in range(3):
+                            best[d] = x[d] + r[d]
+                        break
                     length = np.sqrt(r[0] * r[0] + r[1] * r[1] + r[2] * r[2])
                     shrink = min(1.0, 2.0 / max(length, 1e-12)) * (1.0 if step < 10 else 0.6)
                     for d in range(3):

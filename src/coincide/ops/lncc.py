@@ -1,11 +1,12 @@
 """Local normalised cross-correlation and its exact gradient.
 
-With window sums over the mask, `A` the local covariance, `B` and `C` the local variances of the fixed and the
-warped image, the value is minus the weighted mean over the mask of `(A + ε)² / ((B + ε)(C + ε))`: the squared
-correlation of the two images as if both carried one more common signal of variance ε. The weight is `B/(B + ε)`: a
-window of air says nothing, and how many of them are counted must not matter. The ε keeps air and flat tissue quiet, and the gradient finite; and as the second factor is at
-most 1, and is 1 where the images agree, nothing is better than the fixed image itself. (Without the ε beside `A`,
-windows of weak contrast ask for more of it, and at the right answer the gradient does not vanish.)
+With window sums over the mask, `A` the local covariance, `B` and `C` the local variances of the fixed and the warped
+image, the value is minus the weighted mean over the mask of `(A + ε)² / ((B + ε)(C + ε))`: the squared correlation of
+the two images as if both carried one more common signal of variance ε. The weight is `B/(B + ε)`: a window of air says
+nothing, and how many of them are counted must not matter. The ε keeps air and flat tissue quiet, and the gradient
+finite; and as the correlation is at most 1, and is 1 where the images agree, nothing is better than the fixed image
+itself. (Without the ε beside `A`, windows of weak contrast ask for more of it, and at the right answer the gradient
+does not vanish.)
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ def _lncc_autograd(warped: Tensor, w: Windows, gradient: bool):
 
 @kernel
 def _window_sums(i, fixed, warped, mask, ones, s, t, padded):
-    """Sums over the windows of plane `i`: of the mask times the warped image, its square, and its product with fixed."""
+    """Sums over the windows of plane `i` of the masked warped image, its square, and its product with `fixed`."""
     ni, nj, nk = fixed.shape
     radius = len(ones) // 2
     for j in range(nj):
@@ -166,7 +167,7 @@ def _fixed_windows(low, high, fixed, mask, count, mean, variance, radius, epsilo
 
 @kernel
 def _sum(plane):
-    """Sum of a plane, in a loop of its own: one that also writes may add in an order that depends on where arrays lie."""
+    """Sum of a plane; a loop that also writes may add in an order that depends on where arrays lie."""
     total = 0.0
     for j in range(plane.shape[0]):
         row = np.float32(0)

@@ -76,7 +76,8 @@ def _turn(vectors: torch.Tensor, matrix: np.ndarray) -> torch.Tensor:
     turned = torch.zeros_like(vectors)
     for out, row in zip(turned, matrix):
         for factor, component in zip(row.tolist(), vectors):
-            out.add_(component, alpha=factor)
+            if factor:
+                out.add_(component, alpha=factor)
     return turned
 
 
