@@ -7,6 +7,7 @@ import torch
 
 from coincide.grid import Grid
 from coincide.measures.lattice import lattice
+from coincide.ops.blocks import over_blocks
 from coincide.ops.jacobian import Determinants
 from coincide.transforms.base import Transform
 
@@ -37,20 +38,34 @@ def folding(maps: Determinants, mask: torch.Tensor | None = None) -> dict[str, f
         one-sided ones; `min_jacobian`, the smallest of all of those; `sd_log_jacobian` over the voxels whose
         central determinant is positive.
     """
-    forward, central, least = (_inside(m, mask) for m in maps)
-    positive = central[central > 0].astype(np.float64)
+    flat = [values.reshape(-1).numpy() for values in maps]
+    inside = None if mask is None else mask.reshape(-1).numpy()
+
+    def work(low: int, high: int) -> tuple:
+        part = [v[low:high] for v in flat]
+        part = part if inside is None else [v[inside[low:high]] for v in part]
+        logs = np.log(part[1][part[1] > 0].astype(np.float64))
+        mean = float(logs.mean()) if logs.size else 0.0
+        folded = (np.count_nonzero(v <= 0) for v in part)
+        return (
+            part[0].size,
+            *folded,
+            part[2].min(initial=np.inf),
+            logs.size,
+            mean,
+            np.square(logs - mean).sum(),
+        )
+
+    size, forward, central, least, smallest, number, means, squares = np.array(
+        over_blocks(flat[0].size, work)
+    ).T
+    # the blocks' spreads about their own means, and the spread of those
+    about = np.average(means, weights=number) if number.any() else 0.0
+    spread = (squares.sum() + (number * np.square(means - about)).sum()) / max(number.sum(), 1)
     return {
-        "folding_forward_percent": _percent(forward <= 0),
-        "folding_central_percent": _percent(central <= 0),
-        "folding_any_percent": _percent(least <= 0),
-        "min_jacobian": float(least.min()),
-        "sd_log_jacobian": float(np.log(positive).std()) if positive.size else 0.0,
+        "folding_forward_percent": 100.0 * float(forward.sum() / size.sum()),
+        "folding_central_percent": 100.0 * float(central.sum() / size.sum()),
+        "folding_any_percent": 100.0 * float(least.sum() / size.sum()),
+        "min_jacobian": float(smallest.min()),
+        "sd_log_jacobian": float(np.sqrt(spread)),
     }
-
-
-def _inside(values: torch.Tensor, mask: torch.Tensor | None) -> np.ndarray:
-    return values.numpy().ravel() if mask is None else values.numpy()[mask.numpy()]
-
-
-def _percent(flags: np.ndarray) -> float:
-    return 100.0 * float(np.count_nonzero(flags)) / flags.size

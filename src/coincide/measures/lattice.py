@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from coincide.grid import Grid
+from coincide.ops import follow
+from coincide.ops.blocks import BLOCK
 from coincide.ops.jacobian import Determinants, determinants
 from coincide.transforms.base import Transform
 from coincide.transforms.displacement import Displacement, to_voxels
 from coincide.transforms.linear import Affine
+from coincide.transforms.route import route
 from coincide.transforms.velocity import Velocity
-
-BLOCK = 1 << 19
-"""Points worked on at a time: some 50 MB of float64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,65 +47,69 @@ class Lattice:
 
     def inside(self, target: Grid) -> Tensor:
         """Which voxels map inside the field of view of `target`, the moving grid, `(*shape)` bool."""
-        matrix = target.inverse_affine @ self.affine @ self.grid.affine
-        inside = torch.ones(self.grid.shape, dtype=torch.bool)
-        for row, size in zip(matrix, target.shape):
-            index = _lines(row, self.grid.shape)
-            if self.field is not None:
-                for weight, component in zip(row.tolist(), self.field):
-                    index = torch.add(index, component, alpha=weight) if weight else index
-            inside &= (index >= -0.5) & (index <= size - 0.5)
-        return inside
+        inside = np.ones(self.grid.size, dtype=bool)
+        matrix = follow.padded(target.inverse_affine @ self.affine @ self.grid.affine, self.grid.dim)
+
+        def work(low: int, high: int, points: np.ndarray) -> None:
+            self._moved(low, high, points)
+            follow.turn(points, matrix)
+            follow.within(points, target.shape, inside[low:high])
+
+        follow.each_block(self.grid.size, work)
+        return torch.from_numpy(inside).reshape(self.grid.shape)
 
     def longest(self, mask: Tensor | None = None) -> float:
         """The longest way a voxel is moved, mm; inside the `mask`, where one is given."""
-        flat = np.arange(self.grid.size) if mask is None else np.flatnonzero(mask.numpy())
-        matrix = self.affine @ self.grid.affine
-        still = (matrix - self.grid.affine)[:-1]
-        field = None if self.field is None else self.field.reshape(self.grid.dim, -1).numpy()
-        longest = 0.0
-        for low in range(0, len(flat), BLOCK):
-            part = flat[low : low + BLOCK]
-            moved = still[:, :-1] @ np.stack(np.unravel_index(part, self.grid.shape)) + still[:, -1:]
-            if field is not None:
-                moved += matrix[:-1, :-1] @ field[:, part]
-            longest = max(longest, float(np.square(moved).sum(0).max()))
-        return longest**0.5
+        counted = None if mask is None else mask.numpy().ravel()
+        matrix = follow.padded(self.affine @ self.grid.affine, self.grid.dim)
+        still = follow.padded(self.grid.affine, self.grid.dim)
+        longest = np.zeros(-(-self.grid.size // BLOCK), np.float32)
+
+        def work(low: int, high: int, points: np.ndarray) -> None:
+            origin = np.empty_like(points)
+            follow.voxels(low, self.grid.shape, origin)
+            follow.turn(origin, still)
+            self._moved(low, high, points)
+            follow.turn(points, matrix)
+            points -= origin
+            lengths = np.empty(high - low, np.float32)
+            follow.lengths(points, lengths)
+            lengths = lengths if counted is None else lengths[counted[low:high]]
+            longest[low // BLOCK] = lengths.max(initial=0)
+
+        follow.each_block(self.grid.size, work)
+        return float(longest.max())
+
+    def _moved(self, low: int, high: int, points: np.ndarray) -> None:
+        """Fill `points` with where the field takes the voxels `low` to `high`, as index positions of the grid."""
+        follow.voxels(low, self.grid.shape, points)
+        if self.field is not None:
+            points[: self.grid.dim] += self.field.reshape(self.grid.dim, -1)[:, low:high].numpy()
 
 
 def lattice(transform: Transform, grid: Grid) -> Lattice:
     """A transform (fixed-world mm → moving-world mm) at every voxel of a `grid` of the fixed world.
 
-    A field that stands on this grid is taken as it is; any other transform is sampled, in blocks.
+    A field that stands on this grid is taken as it is; any other is sampled. Linear parts that come after
+    every other are kept apart.
     """
-    *outer, inner = transform.parts()
-    if isinstance(inner, Velocity):
-        inner = inner.displacement
-    linear = [part.matrix for part in (*outer, inner) if isinstance(part, Affine)]
-    affine = np.eye(grid.dim + 1)
-    for matrix in linear:
-        affine = affine @ matrix
-    if len(linear) == len(outer) + 1:
+    parts, affine = transform.parts(), np.eye(grid.dim + 1)
+    while parts and isinstance(parts[0], Affine):
+        affine, parts = affine @ parts[0].matrix, parts[1:]
+    if not parts:
         return Lattice(grid, None, affine)
-    if len(linear) == len(outer) and isinstance(inner, Displacement) and inner.grid.matches(grid):
+    inner = parts[0].displacement if isinstance(parts[0], Velocity) else parts[0]
+    if len(parts) == 1 and isinstance(inner, Displacement) and inner.grid.matches(grid):
         return Lattice(grid, to_voxels(inner.vectors.cpu(), grid), affine)
+    way = route(parts, grid, grid)
     field = np.empty((grid.dim, *grid.shape), dtype=np.float32)
-    planes = max(1, BLOCK * grid.shape[0] // grid.size)
-    for low in range(0, grid.shape[0], planes):
-        high = min(low + planes, grid.shape[0])
-        points = grid.cropped([low, *[0] * (grid.dim - 1)], [high, *grid.shape[1:]]).points()
-        moved = (transform(points) - points) @ grid.inverse_affine[:-1, :-1].T
-        field[:, low:high] = np.moveaxis(moved, -1, 0)
-    return Lattice(grid, torch.from_numpy(field), np.eye(grid.dim + 1))
+    flat = field.reshape(grid.dim, -1)
 
+    def work(low: int, high: int, points: np.ndarray) -> None:
+        follow.voxels(low, grid.shape, points)
+        still = points[: grid.dim].copy()
+        way(points)
+        np.subtract(points[: grid.dim], still, out=flat[:, low:high], casting="same_kind")
 
-def _lines(row: np.ndarray, shape) -> Tensor:
-    """`row · (i, 1)` at every index `i` of a lattice, float32."""
-    dim = len(shape)
-    total = torch.full([1] * dim, float(row[dim]), dtype=torch.float64)
-    for axis, size in enumerate(shape[:-1]):
-        total = total + float(row[axis]) * torch.arange(size, dtype=torch.float64).reshape(
-            [size if a == axis else 1 for a in range(dim)]
-        )
-    last = float(row[dim - 1]) * torch.arange(shape[-1], dtype=torch.float64)
-    return total.float() + last.float()
+    follow.each_block(grid.size, work)
+    return Lattice(grid, torch.from_numpy(field), affine)

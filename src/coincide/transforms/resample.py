@@ -11,10 +11,11 @@ from torch import Tensor
 from coincide.errors import DimensionError
 from coincide.grid import Grid
 from coincide.image import Image
-from coincide.ops.sample import sample_affine, sampler
+from coincide.ops import follow
+from coincide.ops._sample_kernels import BLOCK, POINTWISE, fits
+from coincide.ops.sample import sampler
 from coincide.transforms.base import Transform
-from coincide.transforms.displacement import Displacement
-from coincide.transforms.linear import Affine
+from coincide.transforms.route import Route, route
 
 Interpolation = Literal["auto", "linear", "cubic", "nearest", "label"]
 
@@ -45,12 +46,33 @@ def resample(image: Image, transform: Transform, grid: Grid, interpolation: Inte
         interpolation = "label" if image.kind == "label" else "linear"
     keeps_type = interpolation in ("nearest", "label")
     data = image.data if keeps_type or image.data.is_floating_point() else image.data.to(torch.float32)
-    look_up = sampler(data.contiguous(), interpolation, "zero")
+    data = data.contiguous()
     out = np.empty((image.channels, *grid.shape), dtype=data.numpy().dtype)
-    for low, high in slabs(grid):
-        index = positions(transform, grid, low, high, image.grid)
-        out[:, low:high] = look_up(index).numpy()
+    if interpolation == "nearest" or (interpolation == "linear" and fits(data)):
+        _along(route(transform.parts(), grid, image.grid), grid, data.numpy(), interpolation, out)
+    else:
+        look_up = sampler(data, interpolation, "zero")
+        for low, high in slabs(grid):
+            out[:, low:high] = look_up(positions(transform, grid, low, high, image.grid)).numpy()
     return Image(torch.from_numpy(out), grid, image.kind if keeps_type else "intensity", None, image.name)
+
+
+def _along(way: Route, grid: Grid, image: np.ndarray, interpolation: str, out: np.ndarray) -> None:
+    """Look the image up where the voxels of `grid` go, block by block."""
+    flat = out.reshape(len(out), -1)
+    linear = POINTWISE[f"linear_{grid.dim}d"]
+
+    def work(low: int, high: int, points: np.ndarray) -> None:
+        follow.voxels(low, grid.shape, points)
+        way(points)
+        values = np.empty((len(image), high - low), dtype=image.dtype)
+        if interpolation == "nearest":
+            follow.nearest(image, points, values)
+        else:
+            linear(0, -(-(high - low) // BLOCK), image, points[: grid.dim], True, values)
+        flat[:, low:high] = values
+
+    follow.each_block(grid.size, work)
 
 
 def slabs(grid: Grid):
@@ -66,36 +88,14 @@ def positions(transform: Transform, grid: Grid, low: int, high: int, moving: Gri
     Returns:
         `(dim, high - low, …)` float64, in moving-world mm, or in index positions of `moving` where it is given.
     """
-    slab = grid.cropped([low] + [0] * (grid.dim - 1), [high, *grid.shape[1:]])
-    last = [] if moving is None else [Affine(moving.inverse_affine)]
-    # as long as only linear parts have been met, where a voxel goes is a matrix; then it is a dense array
-    matrix, points = slab.affine, None
-    for part in [*reversed(transform.parts()), *last]:
-        if points is None and isinstance(part, Affine):
-            matrix = part.matrix @ matrix
-        elif points is None:
-            points = _lattice(matrix, slab.shape)
-            if isinstance(part, Displacement):
-                index = part.grid.inverse_affine @ matrix
-                points += sample_affine(part.vectors.contiguous(), index, slab.shape, "zero")
-            else:
-                points = _apply(part, points)
-        else:
-            points = _apply(part, points)
-    return _lattice(matrix, slab.shape) if points is None else points
+    way, plane = route(transform.parts(), grid, moving), grid.size // grid.shape[0]
+    out = np.empty((grid.dim, high - low, *grid.shape[1:]))
+    flat = out.reshape(grid.dim, -1)
 
+    def work(first: int, last: int, points: np.ndarray) -> None:
+        follow.voxels(low * plane + first, grid.shape, points)
+        way(points)
+        flat[:, first:last] = points[: grid.dim]
 
-def _lattice(matrix: np.ndarray, shape: tuple[int, ...]) -> Tensor:
-    """`matrix · (index, 1)` for every index, `(dim, *shape)` float64."""
-    axes = np.meshgrid(*(np.arange(n, dtype=np.float64) for n in shape), indexing="ij", sparse=True)
-    rows = [sum(m * a for m, a in zip(row[:-1], axes)) + row[-1] for row in matrix[:-1]]
-    return torch.from_numpy(np.stack([np.broadcast_to(r, shape) for r in rows]))
-
-
-def _apply(part: Transform, points: Tensor) -> Tensor:
-    if isinstance(part, Affine):
-        # spelt out: a matrix product may add in an order that depends on the number of threads
-        rows = part.matrix[:-1].tolist()
-        return torch.stack([sum(m * x for m, x in zip(row, points)) + row[-1] for row in rows])
-    mapped = part._map(points.flatten(1).T.contiguous().numpy())
-    return torch.from_numpy(np.ascontiguousarray(mapped.T)).reshape(points.shape)
+    follow.each_block(flat.shape[1], work)
+    return torch.from_numpy(out)
