@@ -51,7 +51,8 @@ def _pool(workers: int) -> ThreadPoolExecutor:
 def run(compiled: Callable, planes: int, *arrays) -> None:
     """Run `compiled(low, high, *arrays)` over slabs that together cover `range(planes)`."""
     threads = min(get_threads(), planes)
-    largest = max((a.size for a in arrays if isinstance(a, np.ndarray)), default=0)
+    # without arrays it is work on blocks (see `blocks.py`), which are large enough by themselves
+    largest = max((a.size for a in arrays if isinstance(a, np.ndarray)), default=_SMALL)
     if threads <= 1 or largest < _SMALL:
         compiled(0, planes, *arrays)
         return
