@@ -40,13 +40,13 @@ def main() -> None:
         born = begun
     tool.run(job, out)
     ended = time.time()
-    saved = _written(out / "transform.h5", ended) if is_own(name) else ended
+    saved = _written(out / "inverse.h5", ended) if is_own(name) else ended
     record = {"seconds": saved - begun, "cold_seconds": saved - born, "process_seconds": ended - born}
     (out / "run.json").write_text(json.dumps(record | _resources()))
 
 
 def _written(path: Path, otherwise: float) -> float:
-    """When `path` was last written; our command writes a report after the transform."""
+    """When `path` was last written; our command measures and reports after transform and inverse are saved."""
     return path.stat().st_mtime if path.exists() else otherwise
 
 

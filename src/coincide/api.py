@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def register(
     seed: int = 0,
     device: str = "cpu",
     progress: Progress | None = None,
+    found: Callable[[Transform, Transform], None] | None = None,
     throw: bool = False,
 ) -> Registration:
     """Find the transform that carries the fixed world (mm) onto the moving world (mm).
@@ -74,6 +76,7 @@ def register(
         seed: of the randomness.
         device: where to compute: `"cpu"`, `"cuda"`, …
         progress: called with an `Event` often; raise from it to stop the work.
+        found: called with the transform and its inverse as soon as there are any, before they are measured.
         throw: raise when the result is judged failed, instead of returning it with its verdict.
 
     Raises:
@@ -101,6 +104,7 @@ def register(
         open_pair(**sources, time_index=time_index),
         chosen,
         progress=report,
+        found=found or (lambda transform, inverse: None),
         seed=seed,
         threads=threads,
         device=device,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
@@ -75,6 +76,7 @@ def register(
     similarity: Similarity | str | None = None,
     use_landmarks: bool = False,
     progress: Progress = silent,
+    found: Callable[[Transform, Transform], None] = lambda transform, inverse: None,
     seed: int = 0,
     threads: int | None = None,
     device: str = "cpu",
@@ -90,6 +92,7 @@ def register(
         similarity: a similarity or its SPEC (`"lncc:radius=3"`), in the place of the method's own.
         use_landmarks: let the pair's landmarks steer.
         progress: told about every step; may raise to stop.
+        found: given the transform and its inverse as soon as there are any, before they are measured and judged.
         seed: of the randomness, for methods that have any.
         threads: of the kernels; the result does not depend on it.
         device: for methods that run networks.
@@ -107,9 +110,12 @@ def register(
     begun = time.perf_counter()
     with _threads(threads), on_compile(_compile_notice(progress)):
         solution = chosen.solve(pair, Context(progress, seed, device))
-        found = time.perf_counter()
-        result = _finish(pair, solution, progress)
-    seconds = {**solution.seconds, "solve": found - begun, "measure": time.perf_counter() - found}
+        inverse = solution.transform.inverse() if solution.inverse is None else solution.inverse
+        solved = time.perf_counter()
+        found(solution.transform, inverse)
+        begun_again = time.perf_counter()
+        result = _finish(pair, solution, inverse, progress)
+    seconds = {**solution.seconds, "solve": solved - begun, "measure": time.perf_counter() - begun_again}
     provenance = _provenance(chosen, pair, seed, threads, device, seconds)
     result = replace(result, provenance=provenance)
     if throw and result.verdict.level == "failed":
@@ -186,10 +192,9 @@ def _check_memory(pair: Pair, transform: str) -> None:
     )
 
 
-def _finish(pair: Pair, solution: Solution, progress: Progress) -> Registration:
+def _finish(pair: Pair, solution: Solution, inverse: Transform, progress: Progress) -> Registration:
     progress(Event("measure", "resampling and measuring"))
     transform = solution.transform
-    inverse = transform.inverse() if solution.inverse is None else solution.inverse
     warped = resample(pair.moving, transform, pair.fixed.grid)
     labels = None if pair.moving_labels is None else resample(pair.moving_labels, transform, pair.fixed.grid)
     points = None if pair.fixed_points is None else pair.fixed_points.mapped(transform)

@@ -18,6 +18,7 @@ import numpy as np
 from coincide.checksum import file_sha256
 from coincide.errors import OutputError
 from coincide.registration import Registration
+from coincide.transforms.base import Transform
 
 RECORD, REPORT = "registration.json", "report.html"
 NAMES = ("transform.h5", "inverse.h5", "warped.nii.gz", "labels.nii.gz", REPORT, RECORD)
@@ -62,19 +63,63 @@ def write_results(
     Raises:
         OutputError: a file cannot be written. Those before it stay.
     """
-    check_folder(folder)
-    folder = Path(folder)
-    files = _write_transforms(registration, folder)
-    with _keeping(folder, "transform.h5, inverse.h5"):
-        files |= _write_images(registration, folder, files, argv)
-    written = [*files, RECORD]
-    if report:
-        from coincide.report import write_report
+    results = Results(folder)
+    results.keep(registration.transform, registration.inverse)
+    return results.write(registration, argv, report)
 
-        with _keeping(folder, ", ".join(written)):
-            write_report(registration, folder / REPORT)
-        written.append(REPORT)
-    return written
+
+class Results:
+    """The folder of one run, filled in two steps: the transforms as soon as they are found, then everything else.
+
+    Args:
+        folder: where to; it is made where it is missing.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        check_folder(folder)
+        self.folder = Path(folder)
+        self._files: dict[str, Any] = {}
+
+    def keep(self, transform: Transform, inverse: Transform) -> None:
+        """Put transform and inverse on the disk, and take away what an earlier run left.
+
+        Raises:
+            OutputError: they cannot be written; what was there stays.
+        """
+        from coincide.io import write_transform
+        from coincide.io.atomic import whole_folder
+
+        with whole_folder(self.folder) as scratch:
+            write_transform(transform, scratch / "transform.h5")
+            write_transform(inverse, scratch / "inverse.h5")
+            self._files = {name: _about(scratch / name) for name in ("transform.h5", "inverse.h5")}
+            # The disk may have been full: only now that the new transform is on it does the old set go.
+            for name in reversed(NAMES):
+                (self.folder / name).unlink(missing_ok=True)
+
+    def write(self, registration: Registration, argv: Sequence[str] = (), report: bool = True) -> list[str]:
+        """Write the rest of a registration whose transforms were kept; arguments and errors as `write_results`."""
+        with self._keeping():
+            self._files |= _write_images(registration, self.folder, self._files, argv)
+        self._files[RECORD] = None
+        if report:
+            from coincide.report import write_report
+
+            with self._keeping():
+                write_report(registration, self.folder / REPORT)
+            self._files[REPORT] = None
+        return list(self._files)
+
+    @contextmanager
+    def _keeping(self) -> Iterator[None]:
+        """Say, when a later file fails, that the earlier ones are safe."""
+        try:
+            yield
+        except OutputError as error:
+            raise OutputError(f"{error} Safe in {self.folder}: {', '.join(self._files)}.") from error
 
 
 def record(registration: Registration, files: Mapping[str, Any], argv: Sequence[str] = ()) -> dict[str, Any]:
@@ -127,20 +172,6 @@ def as_plain(value: Any) -> Any:
     return str(value)
 
 
-def _write_transforms(result: Registration, folder: Path) -> dict[str, Any]:
-    from coincide.io import write_transform
-    from coincide.io.atomic import whole_folder
-
-    with whole_folder(folder) as scratch:
-        write_transform(result.transform, scratch / "transform.h5")
-        write_transform(result.inverse, scratch / "inverse.h5")
-        files = {name: _about(scratch / name) for name in ("transform.h5", "inverse.h5")}
-        # The disk may have been full: only now that the new transform is on it does the old set go.
-        for name in reversed(NAMES):
-            (folder / name).unlink(missing_ok=True)
-    return files
-
-
 def _write_images(
     result: Registration, folder: Path, files: Mapping[str, Any], argv: Sequence[str]
 ) -> dict[str, Any]:
@@ -158,15 +189,6 @@ def _write_images(
         text = json.dumps(record(result, {**files, **images}, argv), indent=2, allow_nan=False)
         (scratch / RECORD).write_text(text + "\n", encoding="utf-8")
     return images
-
-
-@contextmanager
-def _keeping(folder: Path, written: str) -> Iterator[None]:
-    """Say, when a later file fails, that the earlier ones are safe."""
-    try:
-        yield
-    except OutputError as error:
-        raise OutputError(f"{error} Safe in {folder}: {written}.") from error
 
 
 def _about(path: Path) -> dict[str, Any]:

@@ -78,12 +78,14 @@ def run(out: Path, argv: Sequence[str], **call) -> int:
     Returns:
         The exit code: 0, or 4 where the result was judged failed.
     """
-    from coincide.results import check_folder, write_results
+    from coincide.results import Results, check_folder
 
     check_folder(out, inputs=[value for value in call.values() if isinstance(value, Path)])
-    result = find(**call)
+    results = Results(out)
+    # the work is safe on the disk before anything is made of it
+    result = find(**call, found=results.keep)
     with console.err.status("writing the results"):
-        written = write_results(result, out, argv=argv)
+        written = results.write(result, argv=argv)
     show(result, out, written)
     return 4 if result.verdict.level == "failed" else 0
 

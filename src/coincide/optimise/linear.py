@@ -17,7 +17,7 @@ from coincide.ops.sample import sample_affine
 from coincide.preprocess.foreground import foreground_weights
 from coincide.similarity.base import Prepared, Similarity
 
-_LEAST_GAIN = 0.001
+_LEAST_GAIN = 0.0001
 """Share of what the steps before it gained that a step must gain for another one to follow."""
 
 MODELS = ("translation", "rigid", "similarity", "affine")
