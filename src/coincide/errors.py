@@ -14,6 +14,7 @@
     │   ├── PointsError                  bad CSV, wrong number or order of landmarks
     │   ├── OverlapError                 the images share no space
     │   ├── TransformError               a transform file that cannot be used, or a map that has no inverse
+    │   ├── MissingPackageError          an optional package is not installed, or of a version that will not do
     │   └── OptionError                  unknown method, option or value (names the nearest known one)
     ├── OutputError                  3   the results cannot be written where they were asked for
     ├── RegistrationFailedError      4   ran, but was judged failed (only with throw=True)
@@ -82,6 +83,13 @@ class OverlapError(InputError):
 
 class TransformError(InputError):
     """The transform cannot be read, or has no inverse."""
+
+
+class MissingPackageError(InputError, ImportError):
+    """A package that only some methods need is not installed, or of a version that will not do."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
 
 
 class OptionError(InputError):

@@ -4,9 +4,14 @@ from coincide.methods.base import AbstractMethod, Context, Solution, Status, Ste
 from coincide.methods.registry import available, description, parse
 
 METHODS: dict[str, str] = {
+    "akaze": "coincide.methods.classical.features:Akaze",
     "auto": "coincide.methods.auto:Auto",
     "deformable": "coincide.methods.classical.deformable:Deformable",
+    "harris": "coincide.methods.classical.features:Harris",
     "linear": "coincide.methods.classical.linear:Linear",
+    "orb": "coincide.methods.classical.features:Orb",
+    "sift": "coincide.methods.classical.features:Sift",
+    "surf": "coincide.methods.classical.features:Surf",
 }
 """What users type after `--method`, and `module:class` of what they get."""
 

@@ -6,6 +6,7 @@ import enum
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
+from coincide.features.matches import Matches
 from coincide.optimise.progress import Progress, silent
 from coincide.pair import Pair
 from coincide.transforms.base import Transform
@@ -18,6 +19,10 @@ class Status(enum.Enum):
     NO_OVERLAP = "The images stopped overlapping; give an initial transform, or check the headers."
     DIVERGED = "The similarity never improved on the start; check that both images show the same anatomy."
     NO_INFORMATION = "The images hold too little structure to register inside their masks."
+    NO_CORRESPONDENCE = (
+        "Too few places of the two images could be found to correspond; check that both show the same anatomy, "
+        "or take a method that compares intensities, such as auto."
+    )
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class Solution:
         decisions: what was decided and why, a sentence each.
         evidence: numbers that help to judge the result (the margin by which the winning start won, …).
         seconds: wall-clock time by stage.
+        matches: the pairs of points a feature method worked with, or None.
     """
 
     transform: Transform
@@ -52,6 +58,7 @@ class Solution:
     decisions: tuple[str, ...] = ()
     evidence: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    matches: Matches | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Keypoints, their descriptions and their matches: arrays in, arrays out, positions in voxels."""

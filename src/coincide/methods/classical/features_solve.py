@@ -1,0 +1,219 @@
+"""From keypoints to a transform: what all feature methods do alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from coincide.errors import OptionError
+from coincide.features.keypoints import Keypoints
+from coincide.features.matches import Matches
+from coincide.features.matching import Matching, match, match_near
+from coincide.grid import Grid
+from coincide.image import Image
+from coincide.methods.base import Context, Solution, Status
+from coincide.methods.recorder import Recorder
+from coincide.ops.sample import sample_affine
+from coincide.optimise.consensus import Agreement, Consensus, agree, agree_opencv, settle
+from coincide.optimise.fit import Model
+from coincide.pair import Pair
+from coincide.preprocess.normalise import normalise
+from coincide.preprocess.shrink import resample_smooth
+from coincide.transforms.linear import Affine
+
+MODELS = ("rigid", "similarity", "affine")
+_TOLERANCE = 0.04
+"""Largest tolerance, as a share of the fixed image's size: two people differ so much after a similarity."""
+_SURE = -3.0
+"""log10 of how many agreements by chance are taken for none."""
+_REACH = 1.5
+"""How far, in tolerances of the agreement so far, the next search looks for partners."""
+_SEARCHES = 5
+_NARROWER = 0.02
+"""By how much more (log10, for each pair) a closer agreement must defy chance, lest a few pairs of many win by it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """An image as a detector sees it: on an upright lattice of the world with equal distances along all axes.
+
+    Handedness and orientation of the file's axes, and voxels that are no cubes, are gone: detectors know voxels only.
+
+    Args:
+        values: `(*shape)`, 0 to 1 for nearly all.
+        mask: `(*shape)` where the image is known and counts.
+        grid: where the voxels lie, mm.
+    """
+
+    values: np.ndarray
+    mask: np.ndarray
+    grid: Grid
+
+
+Detect = Callable[[Seen], Keypoints]
+
+
+def solve_by_keypoints(
+    pair: Pair,
+    context: Context,
+    detect: Detect,
+    model: Model,
+    spacings: tuple[float, float],
+    matching: Matching,
+    consensus: Consensus,
+) -> Solution:
+    """Detect, match, agree, search again where partners are now expected, and fit in mm.
+
+    Args:
+        pair: what to register.
+        context: of the run.
+        detect: finds the keypoints of one image.
+        model: of the transform.
+        spacings: voxel size, mm, that the fixed and the moving image are seen at.
+        matching: how keypoints are matched.
+        consensus: how the pairs that agree are found.
+
+    Raises:
+        OptionError: the initial transform is a deformation.
+    """
+    if pair.initial is not None and not isinstance(pair.initial, Affine):
+        raise OptionError(
+            f"a {model} registration cannot start from a deformable initial transform. Give a linear one, or none."
+        )
+    start = Affine(np.eye(pair.dim + 1)) if pair.initial is None else pair.initial
+    recorder = Recorder(context.progress)
+    with recorder.timed("keypoints"):
+        recorder.say("keypoints", "looking for keypoints")
+        fixed = see(pair.fixed, spacings[0], np.eye(pair.dim + 1))
+        moving = see(pair.moving, spacings[1], start.matrix)
+        found = detect(fixed), detect(moving)
+    with recorder.timed("matching"):
+        recorder.say("matching", f"matching {len(found[0])} with {len(found[1])} keypoints")
+        search = _Search(fixed, moving, found, model, matching, consensus, context.seed)
+        agreement, pairs = search.run()
+    recorder.evidence |= {"keypoints_fixed": len(found[0]), "keypoints_moving": len(found[1])}
+    return _finish(recorder, search, agreement, pairs, start, pair)
+
+
+def see(image: Image, spacing: float, matrix: np.ndarray) -> Seen:
+    """`image` as a detector sees it, through `matrix` (homogeneous, start-world mm → image-world mm)."""
+    corners = Affine(matrix).inverse()(image.grid.corners)
+    low, high = corners.min(0), corners.max(0)
+    shape = np.maximum(np.ceil((high - low) / spacing - 1e-6).astype(int) + 1, 1)
+    grid = Grid.from_spacing(tuple(shape), spacing, (low + high) / 2 - (shape - 1) * spacing / 2)
+    data = resample_smooth(normalise(image).data, image.grid, grid, matrix)
+    known = np.ones(image.grid.shape, np.float32) if image.mask is None else image.mask.numpy()
+    index = image.grid.inverse_affine @ matrix @ grid.affine
+    mask = sample_affine(_channel(known), index, grid.shape, "zero")[0].numpy() > 0.5
+    return Seen(data[0].numpy(), mask, grid)
+
+
+def _channel(values: np.ndarray):
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(values, np.float32))[None]
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """One search for partners: the keypoints of both images, and the rules.
+
+    Args:
+        fixed: the fixed image.
+        moving: the moving image, in the start's world.
+        found: the keypoints of both.
+        model: of the transform.
+        matching: how keypoints are matched.
+        consensus: how the pairs that agree are found.
+        seed: of the random samples.
+    """
+
+    fixed: Seen
+    moving: Seen
+    found: tuple[Keypoints, Keypoints]
+    model: Model
+    matching: Matching
+    consensus: Consensus
+    seed: int
+
+    def run(self) -> tuple[Agreement | None, np.ndarray]:
+        """What the keypoints agree on, and the pairs `(number, 2)` it was found among."""
+        pairs, _ = match(*self.found, self.matching)
+        agreement = self._agree(pairs)
+        if agreement is None or agreement.chance > _SURE:
+            return agreement, pairs
+        for _ in range(_SEARCHES):
+            near = self._near(agreement)
+            again = settle(
+                *self.points(near), agreement, self.model, _REACH * agreement.tolerance, self.consensus
+            )
+            if again is None or again.chance > _SURE - _NARROWER * len(near):
+                break
+            settled = again.tolerance > 0.9 * agreement.tolerance
+            agreement, pairs = replace(again, chance=agreement.chance), near
+            if settled:
+                break
+        return agreement, pairs
+
+    def _agree(self, pairs: np.ndarray) -> Agreement | None:
+        source, target = self.points(pairs)
+        sizes = [(np.array(seen.grid.shape) - 1) * seen.grid.spacing for seen in (self.fixed, self.moving)]
+        rules = self.consensus
+        if rules.kind == "contrario":
+            largest = rules.tolerance or _TOLERANCE * float(np.prod(sizes[0]) ** (1 / len(sizes[0])))
+            return agree(source, target, self.model, largest, sizes[1], self.seed, rules)
+        return agree_opencv(source, target, self.model, rules.tolerance or 3 * self._pixel, sizes[1], rules)
+
+    @property
+    def _pixel(self) -> float:
+        return float(max(self.fixed.grid.spacing.max(), self.moving.grid.spacing.max()))
+
+    def _near(self, agreement: Agreement) -> np.ndarray:
+        """Pairs that look alike and lie near where `agreement` expects them."""
+        grid = self.moving.grid
+        expected = grid.index(Affine(agreement.matrix)(self.fixed.grid.world(self.found[0].index)))
+        reach = _REACH * max(agreement.tolerance, self._pixel) / grid.spacing.max()
+        return match_near(*self.found, expected, reach, self.matching.ratio)[0]
+
+    def points(self, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The pairs' places in the fixed and in the start's world, mm."""
+        source, target = (self.found[i].index[pairs[:, i]] for i in (0, 1))
+        return self.fixed.grid.world(source), self.moving.grid.world(target)
+
+    def matches(self, pairs: np.ndarray, inlier: np.ndarray, start: Affine) -> Matches:
+        """The pairs in the two images' own worlds."""
+        source, target = self.points(pairs)
+        return Matches(source, start(target), inlier)
+
+
+def _finish(
+    recorder: Recorder, search: _Search, agreement: Agreement | None, pairs, start: Affine, pair: Pair
+):
+    number = 0 if agreement is None else int(agreement.inlier.sum())
+    recorder.evidence |= {
+        "matches": len(pairs),
+        "inliers": number,
+        "inlier_ratio": number / max(len(pairs), 1),
+    }
+    if agreement is None or agreement.chance > _SURE:
+        inlier = np.zeros(len(pairs), bool) if agreement is None else agreement.inlier
+        told = f"{number} of {len(pairs)} matched keypoints agree, which is no more than chance brings about."
+        recorder.decide(told)
+        failed = recorder.solution(start, None, Status.NO_CORRESPONDENCE)
+        return replace(failed, matches=search.matches(pairs, inlier, start))
+    source, target = search.points(pairs)
+    residual = np.linalg.norm(Affine(agreement.matrix)(source) - target, axis=1)[agreement.inlier]
+    recorder.evidence |= {
+        "residual_mm": float(np.sqrt((residual**2).mean())),
+        "tolerance_mm": agreement.tolerance,
+        "chance_log10": agreement.chance,
+    }
+    recorder.decide(
+        f"{number} of {len(pairs)} matched keypoints agree within {agreement.tolerance:.2g} mm; by chance so many "
+        f"would once in 10^{-agreement.chance:.0f} pairs of images."
+    )
+    transform = Affine(start.matrix @ agreement.matrix, pair.fixed.grid.centre)
+    solution = recorder.solution(transform, transform.inverse(), Status.SUCCEEDED)
+    return replace(solution, matches=search.matches(pairs, agreement.inlier, start))

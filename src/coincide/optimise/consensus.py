@@ -1,0 +1,342 @@
+"""The linear transform on which the most of many doubtful pairs of points agree.
+
+How far apart two points may lie and still agree is not known beforehand: half a pixel in two exposures of one person,
+a centimetre in two people. So the tolerance is chosen with the transform, as the one at which the agreement is least
+likely to be chance (a contrario; Moisan and Stival 2004, doi:10.1023/B:VISI.0000013094.38752.08). That likelihood also
+says when there is no agreement at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from scipy.special import gammaln
+
+from coincide.errors import OptionError, PointsError, unknown
+from coincide.optimise.fit import Model, fewest, fit_linear
+
+Kind = Literal["contrario", "magsac", "ransac"]
+_LEVELS = 16
+"""Tolerances that are tried, each smaller by the root of two."""
+_BATCH = 500
+"""Guesses that are weighed at once."""
+_KEPT = 20
+"""Guesses that are polished."""
+_MISSED = 1e-6
+"""How likely all samples may hold a mistake when no more are drawn."""
+_ROUNDS = 3
+"""Refits at each tolerance."""
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """How the pairs that agree are told from those that do not.
+
+    Args:
+        kind: `"contrario"` chooses the tolerance with the transform; `"magsac"` and `"ransac"` are OpenCV's for
+            affine transforms in 2-D, at the given tolerance.
+        tolerance: the largest distance (mm) between partners that agree; 0 takes 4 % of the images' size, or 3 voxels
+            for `"magsac"` and `"ransac"`.
+        trials: random samples of pairs from which a transform is guessed.
+        stretch: the most a transform may stretch or shrink any direction, as a factor.
+
+    Raises:
+        OptionError: an unknown kind, or a number out of its range.
+    """
+
+    kind: Literal["contrario", "magsac", "ransac"] = "contrario"
+    tolerance: float = 0.0
+    trials: int = 10_000
+    stretch: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise unknown("consensus", str(self.kind), get_args(Kind))
+        if self.tolerance < 0 or self.trials < 1 or self.stretch <= 1:
+            raise OptionError(
+                f"a consensus needs a tolerance of 0 or more, 1 trial or more and a stretch above 1, found "
+                f"{self.tolerance}, {self.trials} and {self.stretch}."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """What pairs of points agree on.
+
+    Args:
+        matrix: homogeneous, source mm → target mm.
+        inlier: `(number,)` which pairs agree.
+        tolerance: mm, within which.
+        chance: log10 of the number of agreements as good as this one to expect among pairs made at random.
+    """
+
+    matrix: np.ndarray
+    inlier: np.ndarray
+    tolerance: float
+    chance: float
+
+
+def agree(
+    source, target, model: Model, largest: float, extent, seed: int, options: Consensus
+) -> Agreement | None:
+    """The transform of `model` on which pairs of points agree, or None where no sample gives any.
+
+    Args:
+        source: `(number, dim)` points, mm, the surest pairs first.
+        target: `(number, dim)` their supposed partners, mm.
+        model: of the transform.
+        largest: tolerance, mm, that is not to be exceeded.
+        extent: `(dim,)` size of the region, mm, that a wrong partner might lie in.
+        seed: of the samples.
+        options: the rules.
+    """
+    source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    if len(source) < fewest(model, source.shape[1]) + 2:
+        return None
+    judge = _Judge(source, target, largest, float(np.prod(extent)), fewest(model, source.shape[1]))
+    rng = np.random.default_rng(seed)
+    found: list[tuple[float, float, np.ndarray]] = []
+    # two people are more alike up to a similarity than any four points of theirs are up to an affine map
+    kinds: list[Model] = ["similarity", "affine"] if model == "affine" else [model]
+    for kind in kinds:
+        found += _explore(judge, kind, max(1, options.trials // len(kinds)), options.stretch, rng)
+    polished = [
+        judge.polish(matrix, model, options.stretch) for _, _, matrix in sorted(found, key=lambda f: f[0])
+    ]
+    return min((p for p in polished if p is not None), key=lambda p: p.chance, default=None)
+
+
+def _explore(
+    judge: _Judge, kind: Model, trials: int, stretch: float, rng
+) -> list[tuple[float, float, np.ndarray]]:
+    """The best guesses, each with its chance and the share of the pairs that agree with it.
+
+    No more are made than it takes for a sample without a mistake to come up.
+    """
+    n, size = len(judge.source), fewest(kind, judge.source.shape[1])
+    found: list[tuple[float, float, np.ndarray]] = []
+    for done in range(0, trials, _BATCH):
+        among = np.linspace(done, min(done + _BATCH, trials), _BATCH)[: trials - done] / trials
+        pool = 4 * size + among**0.5 * max(n - 4 * size, 0)
+        matrices = guesses(judge.source, judge.target, kind, np.minimum(pool, n), stretch, rng)
+        chances, shares = judge.chances(matrices)
+        best = np.argsort(chances, kind="stable")[:_KEPT]
+        found += [(float(chances[i]), float(shares[i]), matrices[i]) for i in best]
+        found = sorted(found, key=lambda f: f[0])[:_KEPT]
+        enough = (
+            np.log(_MISSED) / np.log1p(-min(found[0][1] ** size, 0.999))
+            if found and found[0][1] > 0
+            else np.inf
+        )
+        if found and found[0][0] < 0 and done + _BATCH > enough:
+            break
+    return found
+
+
+def agree_opencv(
+    source, target, model: Model, tolerance: float, extent, options: Consensus
+) -> Agreement | None:
+    """As `agree`, by OpenCV's MAGSAC++ or RANSAC for affine transforms in 2-D, refitted to `model`."""
+    from coincide.features.packages import opencv
+
+    cv2 = opencv()
+    source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    if len(source) < fewest("affine", 2) + 2:
+        return None
+    method = cv2.USAC_MAGSAC if options.kind == "magsac" else cv2.RANSAC
+    matrix, inlier = cv2.estimateAffine2D(
+        source,
+        target,
+        method=method,
+        ransacReprojThreshold=tolerance,
+        maxIters=options.trials,
+        confidence=0.9999,
+    )
+    if matrix is None:
+        return None
+    judge = _Judge(source, target, tolerance, float(np.prod(extent)), fewest(model, 2))
+    try:
+        start = fit_linear(source, target, model, inlier[:, 0].astype(float))
+    except PointsError:
+        return None
+    return judge.polish(start, model, options.stretch)
+
+
+def settle(
+    source, target, first: Agreement, model: Model, reach: float, options: Consensus
+) -> Agreement | None:
+    """What pairs of points that were looked for near where `first` expects them agree on, or None.
+
+    Args:
+        source: `(number, dim)` points, mm.
+        target: their partners, mm, none further than `reach` from where `first` puts the points.
+        first: the agreement that told where to look.
+        model: of the transform.
+        reach: mm.
+        options: the rules.
+    """
+    if len(source) < fewest(model, np.shape(source)[1]) + 2:
+        return None
+    dim = np.shape(source)[1]
+    ball = {2: np.pi, 3: 4 / 3 * np.pi}[dim] * reach**dim
+    judge = _Judge(source, target, min(reach, first.tolerance), ball, fewest(model, dim))
+    return judge.polish(first.matrix, model, options.stretch, reach)
+
+
+class _Judge:
+    """Weighs transforms by how many pairs agree with them, and how closely.
+
+    Args:
+        source: `(number, dim)` points, mm.
+        target: their partners.
+        largest: tolerance, mm.
+        volume: of the region a wrong partner might lie in, mm**dim.
+        sample: pairs that settle the transform.
+    """
+
+    def __init__(self, source: np.ndarray, target: np.ndarray, largest: float, volume: float, sample: int):
+        self.source, self.target = source, target
+        dim, n = source.shape[1], len(source)
+        self.tolerances = largest * 0.5 ** (np.arange(_LEVELS) / 2)
+        ball = {2: np.pi, 3: 4 / 3 * np.pi}[dim] * self.tolerances**dim
+        k = np.arange(n + 1)
+        free = np.maximum(k - sample, 0)
+        choices = (
+            _log_choose(n, k) + _log_choose(k, np.minimum(sample, k)) + np.log(max(n - sample, 1) * _LEVELS)
+        )
+        share = np.log(np.minimum(ball / volume, 1))
+        self.table = (choices + free * share[:, None]) / np.log(10)
+        self.table[:, : sample + 1] = np.inf
+
+    def residuals(self, matrices: np.ndarray) -> np.ndarray:
+        """Distances (mm) of all partners under each of `matrices` `(m, dim+1, dim+1)`, `(m, number)`."""
+        mapped = np.einsum("mij,nj->mni", matrices[:, :-1, :-1], self.source) + matrices[:, None, :-1, -1]
+        return np.sqrt(((mapped - self.target) ** 2).sum(-1))
+
+    def chances(self, matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The chance of each of `matrices` at its best tolerance, and the share of the pairs that agree there."""
+        if not len(matrices):
+            return np.zeros(0), np.zeros(0)
+        residuals = self.residuals(matrices)
+        chances = self._each(residuals)
+        level = np.argmin(chances, axis=0)
+        agreeing = (residuals < self.tolerances[level][:, None]).mean(1)
+        return np.take_along_axis(chances, level[None], 0)[0], agreeing
+
+    def _each(self, residuals: np.ndarray) -> np.ndarray:
+        return np.stack([self.table[i, (residuals < t).sum(1)] for i, t in enumerate(self.tolerances)])
+
+    def polish(
+        self, matrix: np.ndarray, model: Model, stretch: float, widest: float = 0.0
+    ) -> Agreement | None:
+        """The best agreement met on the way from a wide tolerance to a narrow one, refitting at each.
+
+        Args:
+            matrix: where to begin.
+            model: of the transform.
+            stretch: the most it may stretch, as a factor.
+            widest: mm; twice the tolerance that suits `matrix` best where left out.
+        """
+        best = self._agreement(matrix)
+        widest = widest or 2 * best.tolerance
+        for tolerance in self.tolerances[self.tolerances <= 1.01 * widest]:
+            for _ in range(_ROUNDS):
+                # the refit reaches a little further than the tolerance, so that an agreement can grow
+                apart = self.residuals(matrix[None])[0] / (1.5 * tolerance)
+                try:
+                    matrix = fit_linear(self.source, self.target, model, np.maximum(1 - apart**2, 0) ** 2)
+                except PointsError:
+                    return self._allowed(best, model, stretch)
+            refitted = self._agreement(matrix)
+            if refitted.chance < best.chance and plausible(matrix[None], stretch)[0]:
+                best = refitted
+        return self._allowed(best, model, stretch)
+
+    def _allowed(self, found: Agreement, model: Model, stretch: float) -> Agreement | None:
+        fits = plausible(found.matrix[None], stretch)[0] and _is(found.matrix, model)
+        return found if fits and np.isfinite(found.chance) else None
+
+    def _agreement(self, matrix: np.ndarray) -> Agreement:
+        residuals = self.residuals(matrix[None])
+        chances = self._each(residuals)[:, 0]
+        level = int(np.argmin(chances))
+        tolerance = float(self.tolerances[level])
+        return Agreement(matrix, residuals[0] < tolerance, tolerance, float(chances[level]))
+
+
+def guesses(source, target, model: Model, pools, stretch: float, rng: np.random.Generator) -> np.ndarray:
+    """Transforms through random samples of as few pairs as settle them, `(up to one a pool, dim+1, dim+1)`.
+
+    Transforms that reflect, or stretch by more than the factor `stretch`, are left out.
+
+    Args:
+        source: `(number, dim)` points, mm, the surest first.
+        target: their partners.
+        model: of the transforms.
+        pools: for each sample, how many of the first pairs it is drawn from: the surest come first, as in Chum and
+            Matas 2005, doi:10.1109/CVPR.2005.221.
+        stretch: factor.
+        rng: the randomness.
+    """
+    size = fewest(model, source.shape[1])
+    pools = np.minimum(pools, len(source))[:, None]
+    chosen = np.floor(rng.random((len(pools), size)) * pools).astype(int)
+    apart = np.sort(chosen, axis=1)
+    chosen = chosen[(np.diff(apart, axis=1) > 0).all(1)]
+    x, y = source[chosen], target[chosen]
+    matrices = _through_affine(x, y) if model == "affine" else _through(x, y, model)
+    return matrices[plausible(matrices, stretch)]
+
+
+def _through(x: np.ndarray, y: np.ndarray, model: Model) -> np.ndarray:
+    """Many fits of `fit_linear` at once, without its checks: samples `(m, size, dim)`."""
+    dim = x.shape[2]
+    middle, goal = x.mean(1), y.mean(1)
+    apart, wanted = x - middle[:, None], y - goal[:, None]
+    matrices = np.tile(np.eye(dim + 1), (len(x), 1, 1))
+    if model != "translation":
+        u, lengths, vt = np.linalg.svd(np.einsum("mna,mnb->mab", wanted, apart))
+        signs = np.ones_like(lengths)
+        signs[:, -1] = np.sign(np.linalg.det(u) * np.linalg.det(vt))
+        turn = np.einsum("mik,mk,mkj->mij", u, signs, vt)
+        if model == "similarity":
+            spread = np.maximum((apart**2).sum((1, 2)), 1e-12)
+            turn = turn * ((signs * lengths).sum(1) / spread)[:, None, None]
+        matrices[:, :dim, :dim] = turn
+    matrices[:, :dim, dim] = goal - np.einsum("mij,mj->mi", matrices[:, :dim, :dim], middle)
+    return matrices
+
+
+def _through_affine(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The affine maps that take samples `(m, dim + 1, dim)` exactly to their partners."""
+    m, size, dim = x.shape
+    homogeneous = np.concatenate([x, np.ones((m, size, 1))], axis=2)
+    scale = np.abs(x - x.mean(1, keepdims=True)).max((1, 2))
+    settled = np.abs(np.linalg.det(homogeneous)) > 1e-3 * scale**dim
+    matrices = np.zeros((int(settled.sum()), dim + 1, dim + 1))
+    solved = np.linalg.solve(homogeneous[settled], y[settled])
+    matrices[:, :dim] = np.swapaxes(solved, 1, 2)
+    matrices[:, dim, dim] = 1
+    return matrices
+
+
+def plausible(matrices: np.ndarray, stretch: float) -> np.ndarray:
+    """Which of `matrices` `(m, dim+1, dim+1)` neither reflect nor stretch any direction by more than `stretch`."""
+    parts = matrices[:, :-1, :-1]
+    lengths = np.linalg.svd(parts, compute_uv=False)
+    within = (lengths[:, 0] < stretch) & (lengths[:, -1] > 1 / stretch)
+    return within & (np.linalg.det(parts) > 0)
+
+
+def _is(matrix: np.ndarray, model: Model) -> bool:
+    """Whether a matrix is no more than `model` allows."""
+    lengths = np.linalg.svd(matrix[:-1, :-1], compute_uv=False)
+    if model == "affine":
+        return True
+    return bool(np.ptp(lengths) < 1e-6) and (model == "similarity" or abs(lengths[0] - 1) < 1e-6)
+
+
+def _log_choose(n, k) -> np.ndarray:
+    return gammaln(np.asarray(n) + 1.0) - gammaln(np.asarray(k) + 1.0) - gammaln(np.asarray(n - k) + 1.0)
