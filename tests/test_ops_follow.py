@@ -1,4 +1,4 @@
-"""Points followed in blocks: the kernels against their reference and NumPy, whole routes against the transform."""
+"""Points followed in blocks: kernels against their reference and NumPy, whole routes against the transform."""
 
 from itertools import pairwise
 
@@ -10,6 +10,7 @@ from coincide.grid import Grid
 from coincide.measures.lattice import lattice
 from coincide.ops import _parallel, follow
 from coincide.ops.blocks import BLOCK, over_blocks
+from coincide.ops.interleave import interleaved
 from coincide.ops.structure import structural_similarities
 from coincide.transforms import Affine, BSpline, Displacement, Velocity, chain, rigid, translation
 from coincide.transforms.resample import positions, resample
@@ -146,3 +147,11 @@ def test_what_is_not_finite_stands_for_the_mean_in_a_window():
         hole[2, 2] = value
         assert structural_similarities(a, hole, counted, box, widths, 1, 5.0, 4.0) == expected
     assert expected[1] == 1
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (19, 6, 35), (16, 3, 16), (1, 4, 17)])
+def test_fields_are_turned_round_as_numpy_would(shape):
+    field = np.random.default_rng(0).standard_normal((len(shape), *shape)).astype(np.float32)
+    signs = np.array([-1, -1, 1][: len(shape)], np.float32)
+    found = np.concatenate([part.copy() for part in interleaved(field, signs)])
+    np.testing.assert_array_equal(found.reshape(*shape[::-1], -1), field.T * signs)

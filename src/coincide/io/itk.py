@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from coincide.errors import CoincideError, TransformError
 from coincide.grid import Grid
 from coincide.io.itk_linear import KINDS, linear, lps_turn, to_lps
+from coincide.ops.interleave import interleaved
 from coincide.transforms.base import Transform
 from coincide.transforms.bspline import BSpline
 from coincide.transforms.chain import chain
@@ -30,6 +32,30 @@ COMPOSITE = "CompositeTransform"
 
 
 @dataclass(frozen=True, eq=False)
+class FieldParameters:
+    """The numbers of a displacement field in ITK's order, in LPS, of which only a part is in memory at a time.
+
+    Args:
+        vectors: `(dim, *shape)` float32, RAS+ mm.
+    """
+
+    vectors: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are."""
+        return self.vectors.size
+
+    def parts(self) -> Iterator[np.ndarray]:
+        """Flat float32 parts of the whole, in order; each is overwritten by the next."""
+        return interleaved(self.vectors, lps_turn(len(self.vectors)).astype(np.float32))
+
+    def whole(self) -> np.ndarray:
+        """All of them, flat float32."""
+        return np.concatenate([part.copy() for part in self.parts()])
+
+
+@dataclass(frozen=True, eq=False)
 class Record:
     """One transform of an ITK file.
 
@@ -40,8 +66,13 @@ class Record:
     """
 
     name: str
-    parameters: np.ndarray
+    parameters: np.ndarray | FieldParameters
     fixed: np.ndarray
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """The parameters, all in memory."""
+        return self.parameters if isinstance(self.parameters, np.ndarray) else self.parameters.whole()
 
 
 def to_records(transform: Transform) -> list[Record]:
@@ -70,22 +101,19 @@ def _record(part: Transform) -> Record:
     if isinstance(part, Velocity):
         part = part.displacement
     if isinstance(part, Displacement):
-        kind, values = FIELDS[0], part.vectors.cpu().numpy()
+        kind, parameters = FIELDS[0], FieldParameters(part.vectors.cpu().contiguous().numpy())
     elif isinstance(part, BSpline):
+        # ITK keeps the first index fastest; a field's components lie together, a spline's in blocks
         kind, values = SPLINES[0], part.coefficients.cpu().numpy()
+        parameters = np.array(values.transpose(0, *range(part.dim, 0, -1)), order="C")
+        parameters[:2] *= -1
+        parameters = parameters.ravel()
     else:
         raise TransformError(
             f"a {type(part).__name__} has no form in ITK's files; sample it as a displacement field first."
         )
     check_orthogonal(part.grid)
-    # ITK keeps the first index fastest; a field's components lie together, a spline's in blocks
-    if kind == FIELDS[0]:
-        out = np.array(values.T, order="C")
-        out[..., :2] *= -1
-    else:
-        out = np.array(values.transpose(0, *range(part.dim, 0, -1)), order="C")
-        out[:2] *= -1
-    return Record(f"{kind}_double_{part.dim}_{part.dim}", out.ravel(), _fixed(part.grid))
+    return Record(f"{kind}_double_{part.dim}_{part.dim}", parameters, _fixed(part.grid))
 
 
 def check_orthogonal(grid: Grid) -> None:
@@ -148,7 +176,7 @@ def _parse(record: Record) -> tuple[str, int]:
 
 def _transform(record: Record) -> Transform:
     kind, dim = _parse(record)
-    parameters, fixed = record.parameters, np.asarray(record.fixed, dtype=np.float64)
+    parameters, fixed = record.numbers, np.asarray(record.fixed, dtype=np.float64)
     if kind in FIELDS:
         grid = _grid(fixed, dim, kind)
         values = _values(parameters, (*grid.shape[::-1], dim), kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -11,9 +12,12 @@ import numpy as np
 from coincide.errors import CoincideError, TransformError, UnreadableFileError
 from coincide.io.atomic import whole_file
 from coincide.io.declared import existing
-from coincide.io.itk import Record, from_records, to_records
+from coincide.io.itk import FieldParameters, Record, from_records, to_records
 from coincide.ops.memory import require
 from coincide.transforms.base import Transform
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 GROUP = "TransformGroup"
 TEXT = h5py.string_dtype("ascii")
@@ -94,12 +98,42 @@ def write(transform: Transform, path: str | Path, compression: int = 0) -> None:
         TransformError: ITK cannot hold the transform.
         OutputError: the file cannot be written.
     """
-    content = io.BytesIO()
-    with h5py.File(content, "w") as file:
-        _put(file, to_records(transform), compression)
-    # on a full disk HDF5 itself may bring the process down: let it write into memory
-    with whole_file(path) as scratch:
-        scratch.write_bytes(content.getbuffer())
+    with whole_file(path) as scratch, _Disk(scratch) as disk:
+        with h5py.File(disk, "w") as file:
+            _put(file, to_records(transform), compression)
+        if disk.error is not None:
+            raise disk.error
+
+
+class _Disk(io.FileIO):
+    """A file that keeps to itself what goes wrong: on a full disk HDF5 may bring the process down.
+
+    Args:
+        path: the file, made anew.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self.error: OSError | None = None
+
+    def write(self, content: Buffer) -> int:
+        """Write all of `content`, or remember why that could not be."""
+        left = memoryview(content).cast("B")
+        size = len(left)
+        try:
+            while left:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.error = self.error or error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """Make the file `size` bytes long, or remember why that could not be."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return self.tell() if size is None else size
 
 
 def _put(file: h5py.File, records: list[Record], compression: int) -> None:
@@ -113,11 +147,19 @@ def _put(file: h5py.File, records: list[Record], compression: int) -> None:
         if not record.parameters.size:
             continue
         group.create_dataset("TransformFixedParameters", data=record.fixed)
-        large = compression and record.parameters.size > CHUNK
-        packing = {
-            "chunks": (CHUNK,),
-            "compression": "gzip",
-            "compression_opts": compression,
-            "shuffle": True,
-        }
-        group.create_dataset("TransformParameters", data=record.parameters, **(packing if large else {}))
+        if isinstance(record.parameters, FieldParameters):
+            _put_field(group, record.parameters, compression)
+        else:
+            group.create_dataset("TransformParameters", data=record.parameters)
+
+
+def _put_field(group: h5py.Group, parameters: FieldParameters, compression: int) -> None:
+    packing = {"chunks": (CHUNK,), "compression": "gzip", "compression_opts": compression, "shuffle": True}
+    large = compression and parameters.size > CHUNK
+    data = group.create_dataset(
+        "TransformParameters", (parameters.size,), np.float32, **(packing if large else {})
+    )
+    at = 0
+    for part in parameters.parts():
+        data[at : at + part.size] = part
+        at += part.size

@@ -74,7 +74,7 @@ def write(transform: Transform, path: str | Path) -> None:
         )
     record = to_records(transform)[1]
     with whole_file(path) as scratch, scratch.open("wb") as stream:
-        for name, values in ((record.name, record.parameters), ("fixed", record.fixed)):
+        for name, values in ((record.name, record.numbers), ("fixed", record.fixed)):
             letters = name.encode("ascii") + b"\0"
             stream.write(struct.pack("<5i", 0, len(values), 1, 0, len(letters)) + letters)
             stream.write(values.astype("<f8").tobytes())

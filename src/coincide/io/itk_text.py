@@ -76,7 +76,7 @@ def write(transform: Transform, path: str | Path) -> None:
 
 def _entry(number: int, record: Record) -> str:
     head = f"#Transform {number}\nTransform: {record.name}\n"
-    return f"{head}Parameters: {_text(record.parameters)}\nFixedParameters: {_text(record.fixed)}"
+    return f"{head}Parameters: {_text(record.numbers)}\nFixedParameters: {_text(record.fixed)}"
 
 
 def _text(values: np.ndarray) -> str:
