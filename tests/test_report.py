@@ -16,7 +16,7 @@ from coincide import report
 from coincide.errors import OptionError, OutputError
 from coincide.grid import Grid
 from coincide.image import Image
-from coincide.measures import measure
+from coincide.measures import jacobian_maps, measure
 from coincide.methods.base import Step
 from coincide.pair import Pair
 from coincide.points import Points
@@ -26,7 +26,7 @@ from coincide.report.landmarks import draw_landmarks
 from coincide.report.layers import closer, comparison
 from coincide.report.page import render
 from coincide.report.planes import Cut, planes
-from coincide.report.scene import look
+from coincide.report.scene import around_planes, look
 from coincide.transforms.displacement import Displacement
 from coincide.transforms.linear import identity, rigid, rotation_matrix, translation
 from coincide.transforms.resample import resample
@@ -296,6 +296,21 @@ def test_folds_are_marked():
     assert "magenta" in layer.caption
     for view, picture in zip(scene.views, layer.pictures):
         np.testing.assert_allclose(picture[view.folded], np.broadcast_to(paint.FOLD, (view.folded.sum(), 3)))
+
+
+@pytest.mark.parametrize("turn", [(0, 0, 0), (25, 35, 20)], ids=["upright", "oblique"])
+def test_the_jacobian_on_a_plane_is_that_of_the_whole_volume(turn):
+    upright = Grid.from_spacing((40, 44, 30), (1.6, 1.5, 2.5), (-32, -33, -37))
+    grid = Grid(upright.shape, rigid(turn, (0, 0, 0), (0, 0, 0)).matrix @ upright.affine)
+    maps = jacobian_maps(wave(upright, 25.0), grid)
+    found = list(around_planes(wave(upright, 25.0), grid, cuts := planes(pictured(grid))))
+    assert all(maps_near.central.numel() < grid.size / 2 for _, maps_near in found) == (turn == (0, 0, 0))
+    for plane, (near, maps_near) in zip(cuts, found):
+        here = Cut(grid, plane.points)
+        expected = here.linear(maps.central)
+        assert expected.std() > 0.1
+        np.testing.assert_allclose(near.linear(maps_near.central), expected, atol=1e-5)
+        assert np.array_equal(near.nearest(maps_near.least <= 0), here.nearest(maps.least <= 0))
 
 
 def test_images_that_agree_leave_no_difference():

@@ -43,7 +43,10 @@ class Lattice:
             scale, field = -scale, field.clone()
             along = torch.arange(len(field[0]), dtype=field.dtype).reshape(-1, *[1] * (self.grid.dim - 1))
             field[0] = -2 * along - field[0]
-        return Determinants(*(scale * values for values in determinants(field)))
+        found = determinants(field)
+        for values in found:
+            values.numpy()[...] *= scale
+        return found
 
     def inside(self, target: Grid) -> Tensor:
         """Which voxels map inside the field of view of `target`, the moving grid, `(*shape)` bool."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import os
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from typing import Any
 
 from coincide.io.atomic import whole_file
+from coincide.ops._parallel import get_threads
 from coincide.registration import Registration
 from coincide.report import chart, tables
 from coincide.report.layers import Layer, closer, comparison, short
@@ -47,6 +49,9 @@ def render(registration: Registration, title: str | None = None) -> str:
 def _context(registration: Registration, title: str | None) -> dict[str, Any]:
     pair, scene = registration.pair, look(registration)
     word, sign = _VERDICTS[registration.verdict.level]
+    layers = [*comparison(scene), *closer(scene)]
+    with ThreadPoolExecutor(get_threads()) as pool:
+        pictures = list(pool.map(lambda layer: _embedded(layer, scene), layers))
     return {
         "title": title or f"{short(pair.moving.name)} → {short(pair.fixed.name)}",
         "pair": pair,
@@ -55,8 +60,8 @@ def _context(registration: Registration, title: str | None) -> dict[str, Any]:
         "sign": sign,
         "evidence": tables.evidence(registration),
         "cards": tables.cards(registration),
-        "comparison": [_embedded(layer, scene) for layer in comparison(scene)],
-        "layers": [_embedded(layer, scene) for layer in closer(scene)],
+        "comparison": pictures[:2],
+        "layers": pictures[2:],
         "sections": tables.sections(registration),
         "labels": tables.label_rows(registration),
         "landmarks": tables.landmark_rows(registration),

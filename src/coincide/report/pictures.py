@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 
 import numpy as np
 
@@ -20,9 +21,9 @@ def overview_figure(registration: Registration) -> bytes:
     """A PNG of the fixed image's edges on the moving image, before and after."""
     scene = look(registration)
     sheets = [sheet(layer, scene, heading=True) for layer in comparison(scene)]
-    gap = np.broadcast_to(paint.GROUND, (GAP, sheets[0].shape[1], 3)) if registration.pair.dim == 3 else None
-    if gap is None:
+    if registration.pair.dim == 2:
         return encode(np.concatenate(sheets, axis=1), "png")
+    gap = np.broadcast_to(_bytes(paint.GROUND), (GAP, sheets[0].shape[1], 3))
     return encode(np.concatenate([sheets[0], gap, sheets[1]], axis=0), "png")
 
 
@@ -42,16 +43,16 @@ def figure(registration: Registration, name: str) -> bytes:
 
 
 def sheet(layer: Layer, scene: Scene, heading: bool = False) -> np.ndarray:
-    """A layer's planes side by side on one canvas, lettered, `(rows, columns, 3)`, 0 to 1."""
+    """A layer's planes side by side on one canvas, lettered, `(rows, columns, 3)` bytes."""
     top = STRIP if heading else 0
     height = max(p.shape[0] for p in layer.pictures)
     width = sum(p.shape[1] for p in layer.pictures) + GAP * (len(layer.pictures) - 1)
-    canvas = np.empty((top + height + STRIP, width, 3), np.float32)
-    canvas[:] = paint.GROUND
+    canvas = np.empty((top + height + STRIP, width, 3), np.uint8)
+    canvas[:] = _bytes(paint.GROUND)
     left, places = 0, []
     for picture in layer.pictures:
         row = top + (height - picture.shape[0]) // 2
-        canvas[row : row + picture.shape[0], left : left + picture.shape[1]] = picture
+        canvas[row : row + picture.shape[0], left : left + picture.shape[1]] = _bytes(picture)
         places.append((left, row))
         left += picture.shape[1] + GAP
     return _lettered(canvas, layer, scene, places, layer.title if heading else "")
@@ -61,7 +62,7 @@ def _lettered(canvas: np.ndarray, layer: Layer, scene: Scene, places, heading: s
     from PIL import Image as Canvas
     from PIL import ImageDraw
 
-    picture = Canvas.fromarray((np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8))
+    picture = Canvas.fromarray(canvas)
     pen = ImageDraw.Draw(picture)
     letter, small, bold = _font(20, True), _font(15), _font(19, True)
     for view, shown, (left, top) in zip(scene.views, layer.pictures, places):
@@ -82,9 +83,15 @@ def _lettered(canvas: np.ndarray, layer: Layer, scene: Scene, places, heading: s
         pen.text(middle, view.plane.where, (160, 168, 178), small, "mm")
     if heading:
         pen.text((10, STRIP / 2), heading, (235, 238, 242), bold, "lm")
-    return np.asarray(picture, np.float32) / 255
+    return np.asarray(picture)
 
 
+def _bytes(colours: np.ndarray) -> np.ndarray:
+    """Colours, 0 to 1, as bytes."""
+    return (np.clip(colours, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+@cache
 def _font(size: int, bold: bool = False):
     from pathlib import Path
 
@@ -96,13 +103,10 @@ def _font(size: int, bold: bool = False):
 
 
 def encode(canvas: np.ndarray, kind: str) -> bytes:
-    """`(rows, columns, 3)` colours, 0 to 1, as the bytes of a `"png"` or a `"jpeg"`."""
+    """`(rows, columns, 3)` bytes as a `"png"` or a `"jpeg"`."""
     from PIL import Image as Canvas
 
-    picture = Canvas.fromarray((np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8))
     stream = io.BytesIO()
-    if kind == "jpeg":
-        picture.save(stream, "JPEG", quality=84, subsampling=0, optimize=True)
-    else:
-        picture.save(stream, "PNG")
+    options = {"quality": 84, "subsampling": 0} if kind == "jpeg" else {}
+    Canvas.fromarray(canvas).save(stream, kind.upper(), **options)
     return stream.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -138,10 +139,14 @@ class Cut:
     def __init__(self, grid: Grid, world: np.ndarray) -> None:
         self._index = np.ascontiguousarray(np.moveaxis(grid.index(world), -1, 0))
         self._shape = grid.shape
+        ends = np.reshape(grid.shape, (-1, 1, 1)) - 0.5
+        self.inside: np.ndarray = np.logical_and.reduce((self._index >= -0.5) & (self._index < ends))
+
+    @cached_property
+    def _nearest(self) -> np.ndarray:
         nearest = np.floor(self._index + 0.5).astype(np.int32)
-        ends = np.reshape(grid.shape, (-1, 1, 1))
-        self.inside = np.logical_and.reduce((nearest >= 0) & (nearest < ends))
-        self._nearest = np.ravel_multi_index(tuple(np.clip(nearest, 0, ends - 1)), grid.shape)
+        ends = np.reshape(self._shape, (-1, 1, 1))
+        return np.asarray(np.ravel_multi_index(tuple(np.clip(nearest, 0, ends - 1)), self._shape))
 
     def linear(self, volume: torch.Tensor) -> np.ndarray:
         """Values of a `(*shape)` volume between its voxels, zero outside."""

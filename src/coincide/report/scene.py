@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,6 +11,7 @@ import numpy as np
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.measures.jacobian import jacobian_maps
+from coincide.ops.jacobian import Determinants
 from coincide.registration import Registration
 from coincide.report.planes import Cut, Plane, planes
 from coincide.transforms.base import Transform
@@ -79,12 +81,11 @@ def look(registration: Registration) -> Scene:
     """Sample a registration on the planes through the middle of its fixed image."""
     pair, transform = registration.pair, registration.transform
     linear, bends = _linear_part(transform, pair.fixed.grid)
-    maps = jacobian_maps(transform, pair.fixed.grid)
     fixed, moving = pair.fixed, pair.moving
-    maps = maps._replace(least=maps.least <= 0)
     undo = linear.inverse()
     views = []
-    for plane in planes(fixed):
+    cuts = planes(fixed)
+    for plane, (near, maps) in zip(cuts, around_planes(transform, fixed.grid, cuts)):
         target = transform(plane.points)
         here = Cut(fixed.grid, plane.points)
         start, end = Cut(moving.grid, plane.points), Cut(moving.grid, target)
@@ -99,13 +100,36 @@ def look(registration: Registration) -> Scene:
                 covered_before=start.inside,
                 covered_after=end.inside,
                 bent=undo(target),
-                jacobian=here.linear(maps.central),
-                folded=here.nearest(maps.least) & inside,
+                jacobian=near.linear(maps.central),
+                folded=near.nearest(maps.least <= 0) & inside,
                 fixed_labels=_labels(pair.fixed_labels, plane, here, fixed.grid),
                 labels=_labels(registration.labels, plane, here, fixed.grid),
             )
         )
     return Scene(registration, _windowed(views), linear, bends)
+
+
+def around_planes(
+    transform: Transform, grid: Grid, cuts: tuple[Plane, ...]
+) -> Iterator[tuple[Cut, Determinants]]:
+    """For each plane the Jacobian maps of the voxels around it, and the plane among these voxels."""
+    boxes = [_around(plane, grid) for plane in cuts]
+    if sum(box.size for box in boxes) > grid.size:  # oblique planes, whose boxes are nearly the whole
+        maps = jacobian_maps(transform, grid)
+        yield from ((Cut(grid, plane.points), maps) for plane in cuts)
+    else:
+        yield from (
+            (Cut(box, plane.points), jacobian_maps(transform, box)) for plane, box in zip(cuts, boxes)
+        )
+
+
+def _around(plane: Plane, grid: Grid) -> Grid:
+    """The part of a grid that a plane's pixels are interpolated from, and all neighbours of these voxels."""
+    ends = np.asarray(grid.shape) - 1
+    corners = plane.points[[0, 0, -1, -1], [0, -1, 0, -1]]
+    index = np.clip(grid.index(corners), 0, ends)
+    low, high = np.floor(index.min(0)) - 1, np.ceil(index.max(0)) + 1
+    return grid.cropped(np.maximum(low, 0).astype(int), np.minimum(high, ends).astype(int) + 1)
 
 
 def _labels(labels: Image | None, plane: Plane, here: Cut, grid: Grid) -> np.ndarray | None:
