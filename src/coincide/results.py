@@ -6,7 +6,9 @@ import dataclasses
 import json
 import os
 import platform
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -17,6 +19,7 @@ import numpy as np
 
 from coincide.checksum import file_sha256
 from coincide.errors import OutputError
+from coincide.ops._parallel import get_threads
 from coincide.registration import Registration
 from coincide.transforms.base import Transform
 
@@ -81,7 +84,7 @@ class Results:
     def __init__(self, folder: str | os.PathLike):
         check_folder(folder)
         self.folder = Path(folder)
-        self._files: dict[str, Any] = {}
+        self._written: list[str] = []
 
     def keep(self, transform: Transform, inverse: Transform) -> None:
         """Put transform and inverse on the disk, and take away what an earlier run left.
@@ -93,25 +96,25 @@ class Results:
         from coincide.io.atomic import whole_folder
 
         with whole_folder(self.folder) as scratch:
-            write_transform(transform, scratch / "transform.h5")
-            write_transform(inverse, scratch / "inverse.h5")
-            self._files = {name: _about(scratch / name) for name in ("transform.h5", "inverse.h5")}
+            with ThreadPoolExecutor(min(2, get_threads())) as pool:
+                paths = [scratch / name for name in NAMES[:2]]
+                deque(pool.map(write_transform, (transform, inverse), paths), maxlen=0)
             # The disk may have been full: only now that the new transform is on it does the old set go.
             for name in reversed(NAMES):
                 (self.folder / name).unlink(missing_ok=True)
+        self._written = list(NAMES[:2])
 
     def write(self, registration: Registration, argv: Sequence[str] = (), report: bool = True) -> list[str]:
         """Write the rest of a registration whose transforms were kept; arguments and errors as `write_results`."""
         with self._keeping():
-            self._files |= _write_images(registration, self.folder, self._files, argv)
-        self._files[RECORD] = None
+            self._written += _write_images(registration, self.folder, self._written, argv)
         if report:
             from coincide.report import write_report
 
             with self._keeping():
                 write_report(registration, self.folder / REPORT)
-            self._files[REPORT] = None
-        return list(self._files)
+            self._written.append(REPORT)
+        return list(self._written)
 
     @contextmanager
     def _keeping(self) -> Iterator[None]:
@@ -119,7 +122,7 @@ class Results:
         try:
             yield
         except OutputError as error:
-            raise OutputError(f"{error} Safe in {self.folder}: {', '.join(self._files)}.") from error
+            raise OutputError(f"{error} Safe in {self.folder}: {', '.join(self._written)}.") from error
 
 
 def record(registration: Registration, files: Mapping[str, Any], argv: Sequence[str] = ()) -> dict[str, Any]:
@@ -173,22 +176,26 @@ def as_plain(value: Any) -> Any:
 
 
 def _write_images(
-    result: Registration, folder: Path, files: Mapping[str, Any], argv: Sequence[str]
-) -> dict[str, Any]:
+    result: Registration, folder: Path, written: Sequence[str], argv: Sequence[str]
+) -> list[str]:
+    """Write the images and the record; what is `written` already is named there too."""
     from coincide.io import write_image
     from coincide.io.atomic import whole_folder
 
-    images = {}
-    with whole_folder(folder) as scratch:
+    with ThreadPoolExecutor(1) as pool, whole_folder(folder) as scratch:
+        # large files, whose checksums are worked out while the images are packed
+        about = pool.map(_about, [folder / name for name in written])
+        images: dict[str, Any] = {}
         write_image(result.warped, scratch / "warped.nii.gz")
         images["warped.nii.gz"] = _about(scratch / "warped.nii.gz")
         if result.labels is not None:
             write_image(result.labels, scratch / "labels.nii.gz")
             how = {"interpolation": "label", "scores_use": "nearest"}
             images["labels.nii.gz"] = _about(scratch / "labels.nii.gz") | how
-        text = json.dumps(record(result, {**files, **images}, argv), indent=2, allow_nan=False)
+        files = {**dict(zip(written, about)), **images}
+        text = json.dumps(record(result, files, argv), indent=2, allow_nan=False)
         (scratch / RECORD).write_text(text + "\n", encoding="utf-8")
-    return images
+    return [*images, RECORD]
 
 
 def _about(path: Path) -> dict[str, Any]:
