@@ -31,6 +31,9 @@ RIGID_LIMIT, SCALE_LIMIT, FIELD_LIMIT = 0.1, 0.2, 0.3
 ACROSS = {"nmi": other_contrast, "mind": inverted_contrast, "auto": inverted_contrast}
 # methods that need more than this soft head shows, or more than images, and the file that tries them
 ELSEWHERE = {
+    "test_cpd.py": ("cpd",),
+    "test_icp.py": ("icp",),
+    "test_landmarks.py": ("landmarks",),
     "test_features_methods.py": ("akaze", "harris", "orb", "sift", "surf"),
 }
 

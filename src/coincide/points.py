@@ -51,3 +51,26 @@ class Points:
     def mapped(self, transform) -> Points:
         """The points carried through `transform` (fixed world mm → moving world mm, or its inverse)."""
         return Points(transform(self.world), self.names)
+
+
+def matched(fixed: Points, moving: Points) -> tuple[Points, Points]:
+    """The landmarks that two sets have in common, in the order of the fixed ones: row i of both is one place.
+
+    They correspond by name; where the sets share no name, or a name comes twice, row by row.
+
+    Raises:
+        PointsError: the sets can only correspond row by row, and differ in number.
+    """
+    place = {name: row for row, name in enumerate(moving.names)}
+    shared = [row for row, name in enumerate(fixed.names) if name in place]
+    unique = len(place) == len(moving) and len(set(fixed.names)) == len(fixed)
+    if shared and unique:
+        partners = [place[fixed.names[row]] for row in shared]
+        names = tuple(fixed.names[row] for row in shared)
+        return Points(fixed.world[shared], names), Points(moving.world[partners], names)
+    if len(fixed) != len(moving):
+        raise PointsError(
+            f"{len(fixed)} fixed and {len(moving)} moving landmarks that share no names (or use one twice); expected "
+            "names by which they correspond, or as many in the same order."
+        )
+    return fixed, moving

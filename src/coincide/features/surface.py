@@ -50,14 +50,21 @@ class Surface:
         """The points that `which` (bool or indices) names."""
         return Surface(self.points[which], self.normals[which], self.areas[which], self.group[which])
 
+    def carried(self, matrix: np.ndarray) -> Surface:
+        """The surface after a linear map, homogeneous `(dim+1, dim+1)`; what its points stand for stays as it is."""
+        points = np.einsum("nj,ij->ni", self.points, matrix[:-1, :-1]) + matrix[:-1, -1]
+        # normals are turned by the inverse transpose of what turns positions
+        normals = np.einsum("ji,nj->ni", np.linalg.inv(matrix[:-1, :-1]), self.normals)
+        return replace(self, points=points, normals=_unit(normals))
+
     def thinned(self, number: int) -> Surface:
         """At most about `number` points at even distances, each standing for the area around it."""
         if len(self) <= number:
             return self
         low, high = 0.0, float(np.ptp(self.points, axis=0).max())
         best = self.chosen(np.array([0]))
-        for _ in range(12):  # the size of the cells of which each keeps one point
-            cell = (low + high) / 2
+        for _ in range(10):  # the size of the cells of which each keeps one point
+            cell = (low + high) / 2 if low else high / 2
             kept = self._one_a_cell(cell)
             low, high = (cell, high) if len(kept) > number else (low, cell)
             if len(best) < len(kept) <= number:
@@ -66,9 +73,11 @@ class Surface:
 
     def _one_a_cell(self, cell: float) -> Surface:
         """Of the points in each cube the one nearest to their middle, with the area of them all."""
-        key = np.floor((self.points - self.points.min(0)) / cell).astype(np.int64)
-        key = np.concatenate([key, self.group[:, None]], axis=1)
-        _, which, count = np.unique(key, axis=0, return_inverse=True, return_counts=True)
+        place = np.floor((self.points - self.points.min(0)) / cell).astype(np.int64)
+        group = np.unique(self.group, return_inverse=True)[1].ravel()
+        extent = (*(place.max(0) + 1), group.max() + 1)
+        key = np.ravel_multi_index((*place.T, group), extent)
+        _, which, count = np.unique(key, return_inverse=True, return_counts=True)
         which = which.ravel()
         middle = _summed(self.points, which, len(count)) / count[:, None]
         apart = ((self.points - middle[which]) ** 2).sum(1)
@@ -134,13 +143,13 @@ def foreground_surface(image: Image, threshold: float = 0.0) -> Surface:
     """The outer surface of what an image shows, between its voxels; holes do not count, nor do small parts.
 
     Args:
-        image: intensities, brighter than what surrounds them.
+        image: intensities, brighter than what surrounds them; of its mask, where there is one, come all points.
         threshold: grey value of the surface, from 0 to 1 of the image's range; 0 chooses one between the dark and the
             bright.
     """
     from skimage.measure import label
 
-    values = normalise(image).data[0].numpy()
+    values = normalise(image.with_mask(None)).data[0].numpy()
     level = threshold or between(values)
     bright = values > level
     parts = np.asarray(label(bright, connectivity=1))
@@ -149,10 +158,28 @@ def foreground_surface(image: Image, threshold: float = 0.0) -> Surface:
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
     kept = (sizes > _PART * sizes.max())[parts]
-    filled = np.asarray(ndimage.binary_fill_holes(kept))
+    filled = _filled(kept)
     # the grey values place the surface between voxels; holes and what is left out are levelled first
     values = np.where(filled & ~kept, 1.0 + level, np.where(bright & ~kept, 0.0, values)).astype(np.float32)
-    return contour(ndimage.gaussian_filter(values, _SMOOTH, mode="nearest"), image.grid, level)
+    found = contour(ndimage.gaussian_filter(values, _SMOOTH, mode="nearest"), image.grid, level)
+    if image.mask is None or not len(found):
+        return found
+    # where the mask cuts through something there is no surface: it only says which points count
+    counted = ndimage.binary_dilation(image.mask.numpy(), iterations=2)
+    return found.chosen(counted[tuple(np.rint(image.grid.index(found.points)).astype(int).T)])
+
+
+def _filled(mask: np.ndarray) -> np.ndarray:
+    """The mask and whatever it encloses."""
+    from skimage.measure import label
+
+    outside = np.asarray(label(~mask, connectivity=1))
+    border = np.ones(mask.shape, dtype=bool)
+    border[tuple(slice(1, -1) for _ in mask.shape)] = False
+    open_to = np.zeros(outside.max() + 1, dtype=bool)
+    open_to[outside[border]] = True
+    open_to[0] = False
+    return ~open_to[outside]
 
 
 def between(values: np.ndarray) -> float:
@@ -204,8 +231,13 @@ def _outwards(values: np.ndarray, index: np.ndarray, grid: Grid) -> np.ndarray:
     slope = np.stack([ndimage.map_coordinates(g, index.T, order=1) for g in np.gradient(smooth)], axis=1)
     # a slope is turned by the inverse transpose of what turns positions
     world = -np.einsum("ij,ni->nj", grid.inverse_affine[:-1, :-1], slope)
-    length = np.linalg.norm(world, axis=1, keepdims=True)
-    return np.divide(world, length, out=np.zeros_like(world), where=length > 0)
+    return _unit(world)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors of length one; those of length zero stay."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
 
 
 def _summed(values: np.ndarray, which: np.ndarray, number: int) -> np.ndarray:

@@ -6,8 +6,11 @@ from coincide.methods.registry import available, description, parse
 METHODS: dict[str, str] = {
     "akaze": "coincide.methods.classical.features:Akaze",
     "auto": "coincide.methods.auto:Auto",
+    "cpd": "coincide.methods.classical.cpd:Cpd",
     "deformable": "coincide.methods.classical.deformable:Deformable",
     "harris": "coincide.methods.classical.features:Harris",
+    "icp": "coincide.methods.classical.icp:Icp",
+    "landmarks": "coincide.methods.classical.landmarks:Landmarks",
     "linear": "coincide.methods.classical.linear:Linear",
     "orb": "coincide.methods.classical.features:Orb",
     "sift": "coincide.methods.classical.features:Sift",

@@ -21,7 +21,7 @@ def radial_sum(
     """`Σ_k φ(|p − c_k|) w_k` at every point, bit for bit the same for any number of threads.
 
     Args:
-        points: `p`, `(number, dim)`, 2-D or 3-D.
+        points: `p`, `(number, dim)`, 2-D or 3-D; for Gaussians of any number of dimensions.
         centres: `c`, `(centres, dim)`.
         coefficients: `w`, `(centres, columns)`.
         kind: `"thin_plate"`: `r² log r` in 2-D, `−r` in 3-D; `"gaussian"`: `exp(−r² / 2 width²)`.
@@ -30,17 +30,14 @@ def radial_sum(
     Returns:
         `(number, columns)` float64.
     """
-    dim = points.shape[1]
-    padded = [np.zeros((len(p), 3)) for p in (points, centres)]
-    for out, given in zip(padded, (points, centres)):
-        out[:, :dim] = given
+    places = [np.ascontiguousarray(p, dtype=np.float64) for p in (points, centres)]
     sums = np.zeros((len(points), coefficients.shape[1]))
     blocks = -(-len(points) // BLOCK)
     weights = np.ascontiguousarray(coefficients, dtype=np.float64)
     if blocks and len(centres):
-        compiled = _gaussian if kind == "gaussian" else _THIN_PLATE[dim]
+        compiled = _gaussian if kind == "gaussian" else _THIN_PLATE[points.shape[1]]
         shape = (0.5 / width**2,) if kind == "gaussian" else ()
-        run(compiled, blocks, *padded, weights, *shape, sums)
+        run(compiled, blocks, *places, weights, *shape, sums)
     return sums
 
 
@@ -88,13 +85,15 @@ def _thin_plate_3d(low, high, points, centres, weights, out):
 
 @kernel
 def _gaussian(low, high, points, centres, weights, factor, out):
-    columns = weights.shape[1]
+    columns, dim = weights.shape[1], points.shape[1]
     for p in range(low * BLOCK, min(high * BLOCK, len(points))):
         for k in range(len(centres)):
-            x, y, z = points[p, 0] - centres[k, 0], points[p, 1] - centres[k, 1], points[p, 2] - centres[k, 2]
-            exponent = (x * x + y * y + z * z) * factor
-            if exponent < _NOTHING:
-                value = np.exp(-exponent)
+            square = 0.0
+            for d in range(dim):
+                apart = points[p, d] - centres[k, d]
+                square += apart * apart
+            if square * factor < _NOTHING:
+                value = np.exp(-square * factor)
                 for c in range(columns):
                     out[p, c] += value * weights[k, c]
 

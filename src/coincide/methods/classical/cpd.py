@@ -1,0 +1,215 @@
+"""Registration of surfaces by coherent point drift."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from coincide.errors import OptionError, unknown
+from coincide.features.matches import Matches
+from coincide.features.surface import bare
+from coincide.methods.base import AbstractMethod, Context, Solution, Status
+from coincide.methods.classical.field import field_grid, fielded
+from coincide.methods.classical.surface_start import Laid, closeness, lay
+from coincide.methods.classical.surfaces import SOURCES
+from coincide.methods.recorder import Recorder
+from coincide.optimise.closest import Closest
+from coincide.optimise.coherent import Coherent, Drift
+from coincide.optimise.fit import Model
+from coincide.pair import Pair
+from coincide.transforms.linear import Affine
+
+_KERNELS = 200
+"""The most kernels that bend; they stand about 0.4 of their width apart."""
+_FINE = 16.0
+"""Voxels of the field along the width of a kernel, which is smooth over it."""
+_KNOWN = 0.3
+"""Share of the mean from which on what a point accounts for is a partner."""
+_KNOWN_TO = 0.5
+"""Share of the distance between a surface's points that Gaussians need not be narrower than."""
+_LOOSE = 2.0
+"""Times the distance of the surfaces after the search that the Gaussians are wide at first."""
+
+
+@dataclass(frozen=True)
+class Cpd(AbstractMethod):
+    """Coherent point drift: lays surfaces on each other by probability, linearly or bending them smoothly.
+
+    Each point of the fixed surface is the centre of a Gaussian, and the moving points are taken for drawn from these,
+    but for a share that belongs to nothing (Myronenko and Song 2010, doi:10.1109/TPAMI.2010.46). The surfaces are those
+    of masks or of what the images show, or, with `use_landmarks` or by naming the `source`, of labels (each is laid on
+    its own kind) or of points. Many starts are tried; how much worse the best different position fits is reported. With
+    an initial transform the search is left out. Away from the surfaces the bending fades to the linear part.
+
+    Args:
+        transform: how far it goes; deformable bends after an affine part.
+        width: of the kernels that bend, over which points move coherently, as a share of the anatomy's size.
+        stiffness: price of bending.
+        outliers: share of the moving points that belong to nothing.
+        source: where the points are from; auto takes labels or points with `use_landmarks`, or else masks, or else the
+            outer surface of what the images show.
+        threshold: grey value of that surface, from 0 to 1 of the image's range; 0 chooses one.
+        points: the most points of either surface.
+        starts: rotations in the even spread that is searched (3-D; a quarter as many in 2-D).
+        iterations: the most steps of each stage.
+        least_jacobian: smallest Jacobian determinant the bending may have, relative to its linear part.
+        use_landmarks: whether the pair's labels and landmarks may steer.
+
+    Raises:
+        OptionError: an unknown name, or a number out of its range.
+    """
+
+    transform: Literal["rigid", "similarity", "affine", "deformable"] = "deformable"
+    width: float = 0.3
+    stiffness: float = 10.0
+    outliers: float = 0.1
+    source: Literal["auto", "points", "labels", "mask", "foreground"] = "auto"
+    threshold: float = 0.0
+    points: int = 1500
+    starts: int = 200
+    iterations: int = 150
+    least_jacobian: float = 0.1
+    use_landmarks: bool = False
+
+    def __post_init__(self) -> None:
+        known = {"transform": ("rigid", "similarity", "affine", "deformable"), "source": SOURCES}
+        for name, values in known.items():
+            if getattr(self, name) not in values:
+                raise unknown(name, str(getattr(self, name)), values)
+        if not 0.05 <= self.width <= 5 or not self.stiffness > 0:
+            raise OptionError(
+                f"cpd needs a width from 0.05 to 5 and a stiffness above 0, found {self.width} and {self.stiffness}."
+            )
+        if not all(0 <= share < 1 for share in (self.outliers, self.threshold, self.least_jacobian)):
+            raise OptionError(
+                "outliers, threshold and the least Jacobian must be from 0 to below 1, found "
+                f"{self.outliers}, {self.threshold} and {self.least_jacobian}."
+            )
+        if self.points < 50 or self.starts < 1 or self.iterations < 1:
+            raise OptionError(
+                "cpd needs 50 points, 1 start and 1 iteration or more, found "
+                f"{self.points}, {self.starts} and {self.iterations}."
+            )
+
+    def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
+        recorder = Recorder(context.progress)
+        model: Model = "affine" if self.transform == "deformable" else self.transform
+        laid = lay(self, pair, model, "auto", self.outliers, recorder)
+        frame = _Frame.of(laid)
+        clouds = Coherent(
+            frame.fixed(laid.closest.fixed.points),
+            frame.moving(laid.closest.moving.points),
+            (laid.closest.fixed.normals, laid.closest.moving.normals),
+            (laid.closest.fixed.group, laid.closest.moving.group),
+            self.outliers,
+            self.iterations,
+            _known_to(laid.closest) / frame.size,
+        )
+        with recorder.timed("cpd"):
+            sigma = max(_LOOSE * laid.closest.score(laid.matrix), laid.closest.gap) / frame.size
+            drift = clouds.linear(frame.into(laid.matrix), sigma, model, self._notify(recorder, "cpd", frame))
+        if self.transform == "deformable":
+            return self._bend(clouds, drift, laid, frame, pair, recorder)
+        matrix = frame.out_of(drift.matrix)
+        transform = Affine(laid.start.matrix @ matrix, pair.fixed.grid.centre)
+        solution = recorder.solution(transform, transform.inverse(), Status.SUCCEEDED)
+        return self._told(solution, drift, laid, frame)
+
+    def _bend(
+        self, clouds: Coherent, drift: Drift, laid: Laid, frame: _Frame, pair: Pair, recorder: Recorder
+    ) -> Solution:
+        """Go on from a linear drift, and turn what bends into a field."""
+        surface = laid.closest.fixed
+        number = surface.areas.sum() / (0.4 * self.width * frame.size) ** (surface.dim - 1)
+        kernels = frame.fixed(surface.thinned(int(np.clip(number, 20, _KERNELS))).points)
+        with recorder.timed("cpd"):
+            notify = self._notify(recorder, "cpd bending", frame)
+            bent = clouds.bent(drift.matrix, drift.sigma, kernels, self.width, self.stiffness, notify)
+
+        def bends(points: np.ndarray) -> np.ndarray:
+            flat = bent.moved(frame.fixed(points.reshape(-1, pair.dim)), self.width)
+            return laid.start(frame.back(flat)).reshape(points.shape)
+
+        with recorder.timed("inverse"):
+            recorder.say("inverse", "computing the field and its inverse")
+            linear = Affine(laid.start.matrix @ frame.out_of(drift.matrix), pair.fixed.grid.centre)
+            spacing = max(self.width * frame.size / _FINE, float(pair.fixed.grid.spacing.min()))
+            found = fielded(bends, linear, field_grid(pair.fixed.grid, spacing), self.least_jacobian)
+        if found.mended:
+            recorder.decide(
+                f"The bending folded at {found.mended:,} voxels of its field and was smoothed there; give it more "
+                "stiffness or width."
+            )
+        solution = recorder.solution(found.transform, found.inverse, Status.SUCCEEDED)
+        total = replace(bent, iterations=drift.iterations + bent.iterations)
+        return self._told(solution, total, laid, frame)
+
+    def _notify(self, recorder: Recorder, stage: str, frame: _Frame):
+        def notify(iteration: int, sigma: float) -> None:
+            recorder.step(stage, 1, 1, iteration, self.iterations, sigma * frame.size)
+
+        return notify
+
+    def _told(self, solution: Solution, drift: Drift, laid: Laid, frame: _Frame) -> Solution:
+        """The solution with its evidence, and with each fixed point's partner, the mean of what it accounts for."""
+        surface, belief = laid.closest.fixed, drift.belief
+        points = laid.start.inverse()(solution.transform(surface.points))
+        moved = replace(bare(points), areas=surface.areas, group=surface.group)
+        pairs = Closest(moved, laid.closest.dense[1], self.points, self.outliers).pairs(
+            np.eye(surface.dim + 1)
+        )
+        solution.evidence.update(closeness(pairs), iterations=drift.iterations)
+        solution.evidence["accounted_share"] = float(belief.accounted.mean())
+        known = belief.weights > _KNOWN * belief.weights.mean()
+        return replace(solution, matches=Matches(surface.points, laid.start(frame.back(belief.means)), known))
+
+
+def _known_to(closest: Closest) -> float:
+    """How exactly the clouds can be brought together, mm: points of a surface need not meet, bare points may."""
+    surface = closest.fixed
+    if not closest.noise:
+        return 1e-5 * closest.size
+    return _KNOWN_TO * float(surface.areas.sum() / len(surface)) ** (1 / (surface.dim - 1))
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """Where lengths have the anatomy's size for their unit, and either cloud its middle for the origin.
+
+    Args:
+        centres: of the fixed and the moving cloud, mm.
+        size: mm.
+    """
+
+    centres: tuple[np.ndarray, np.ndarray]
+    size: float
+
+    @classmethod
+    def of(cls, laid: Laid) -> _Frame:
+        return cls((laid.closest.fixed.centre, laid.closest.moving.centre), laid.closest.size)
+
+    def fixed(self, points: np.ndarray) -> np.ndarray:
+        """Points of the fixed world in this frame."""
+        return (points - self.centres[0]) / self.size
+
+    def moving(self, points: np.ndarray) -> np.ndarray:
+        """Points of the moving world in this frame."""
+        return (points - self.centres[1]) / self.size
+
+    def back(self, points: np.ndarray) -> np.ndarray:
+        """Points of this frame in the moving world."""
+        return points * self.size + self.centres[1]
+
+    def into(self, matrix: np.ndarray) -> np.ndarray:
+        """A matrix of the world in this frame."""
+        framed = matrix.copy()
+        framed[:-1, -1] = self.moving(matrix[:-1, :-1] @ self.centres[0] + matrix[:-1, -1])
+        return framed
+
+    def out_of(self, matrix: np.ndarray) -> np.ndarray:
+        """A matrix of this frame in the world."""
+        world = matrix.copy()
+        world[:-1, -1] = self.back(matrix[:-1, -1]) - matrix[:-1, :-1] @ self.centres[0]
+        return world

@@ -1,0 +1,140 @@
+"""What methods that lay surfaces on each other do alike: start, and say how well they fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from coincide.errors import OptionError, PointsError
+from coincide.features.matches import Matches
+from coincide.methods.classical.surfaces import Source, surfaces
+from coincide.methods.recorder import Recorder
+from coincide.optimise.closest import Closest, Metric, Pairs
+from coincide.optimise.closest_starts import search
+from coincide.optimise.fit import Model
+from coincide.pair import Pair
+from coincide.transforms.linear import Affine, identity
+
+_DENSE = 30_000
+"""Points of a surface among which the others look for their nearest."""
+_USUAL = 4.0
+"""Times the median distance up to which a pair is usual."""
+_SHOWN = 2000
+"""Pairs that are kept with the solution, to look at."""
+
+
+class Options(Protocol):
+    """The options that such methods share; what they mean stands in their docstrings."""
+
+    @property
+    def source(self) -> Source: ...
+    @property
+    def use_landmarks(self) -> bool: ...
+    @property
+    def threshold(self) -> float: ...
+    @property
+    def points(self) -> int: ...
+    @property
+    def starts(self) -> int: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Laid:
+    """Two surfaces, roughly laid on each other.
+
+    Args:
+        closest: the surfaces, the moving one in the world the initial transform leads to.
+        metric: that their normals allow.
+        matrix: homogeneous, fixed → that world.
+        start: the initial transform, fixed-world mm → moving-world mm; the identity where there is none.
+    """
+
+    closest: Closest
+    metric: Metric
+    matrix: np.ndarray
+    start: Affine
+
+
+def lay(
+    options: Options,
+    pair: Pair,
+    model: Model,
+    metric: Literal["auto", "point", "plane"],
+    trim: float,
+    recorder: Recorder,
+) -> Laid:
+    """Take the surfaces of a pair, and search for a start where none is given.
+
+    Args:
+        options: of the method.
+        pair: whose surfaces.
+        model: how far the linear transform will go.
+        metric: as in `optimise.closest.approach`; auto takes planes where there are normals.
+        trim: share of the points that need no partner.
+        recorder: told what is done and decided.
+
+    Raises:
+        InputError: there are no surfaces, or they are too small.
+        OptionError: the initial transform is no linear one.
+    """
+    start = linear_start(pair, model)
+    with recorder.timed("surfaces"):
+        recorder.say("surfaces", "extracting surfaces")
+        fixed, moving, told = surfaces(pair, options.source, options.use_landmarks, options.threshold)
+        recorder.decide(told)
+        directed = bool(fixed.normals.any() and moving.normals.any())
+        if metric == "plane" and not directed:
+            raise PointsError(
+                "metric=plane needs surfaces, and points alone have no direction. Take metric=point, or another source."
+            )
+        moving = moving.carried(np.linalg.inv(start.matrix))
+        closest = Closest(fixed.thinned(_DENSE), moving.thinned(_DENSE), options.points, trim)
+    recorder.evidence |= {"points_fixed": len(closest.fixed), "points_moving": len(closest.moving)}
+    taken: Metric = "plane" if directed and metric != "point" else "point"
+    if pair.initial is not None:
+        return Laid(closest, taken, np.eye(pair.dim + 1), start)
+    with recorder.timed("start"):
+        recorder.say("start", "looking for a start")
+        number = max(1, options.starts // 4) if pair.dim == 2 else options.starts
+        found = search(closest, model, taken, number, (pair.fixed.grid.centre, pair.moving.grid.centre))
+        recorder.evidence["start_margin"] = found.margin
+        recorder.decide(found.told)
+    return Laid(closest, taken, found.matrix, start)
+
+
+def linear_start(pair: Pair, model: str) -> Affine:
+    """The pair's initial transform, or the identity.
+
+    Raises:
+        OptionError: it is not linear.
+    """
+    if pair.initial is None:
+        return identity(pair.dim)
+    if not isinstance(pair.initial, Affine):
+        raise OptionError(
+            f"a {model} registration cannot start from a deformable initial transform. Give a linear one, or none."
+        )
+    return pair.initial
+
+
+def closeness(pairs: Pairs) -> dict[str, float]:
+    """How far the surfaces lie apart over the pairs that count, and which share lies no farther than is usual."""
+    kept = pairs.distances[pairs.kept]
+    return {
+        "residual_mean_mm": float(kept.mean()),
+        "residual_p90_mm": float(np.percentile(kept, 90)),
+        "inlier_share": float(inliers(pairs).mean()),
+    }
+
+
+def inliers(pairs: Pairs) -> np.ndarray:
+    """Which pairs lie no farther apart than is usual, `(number,)` bool."""
+    return pairs.distances <= _USUAL * np.median(pairs.distances[pairs.kept])
+
+
+def shown(pairs: Pairs, start: Affine) -> Matches:
+    """Some of the pairs, evenly, in the two images' own worlds."""
+    few = np.unique(np.linspace(0, len(pairs.source) - 1, _SHOWN).round().astype(int))
+    return Matches(pairs.source[few], start(pairs.target[few]), inliers(pairs)[few])
