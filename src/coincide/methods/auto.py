@@ -13,13 +13,12 @@ from coincide.grid import Grid
 from coincide.image import Image
 from coincide.methods.base import AbstractMethod, Context, Solution
 from coincide.methods.classical.deformable import Deformable
-from coincide.methods.classical.linear import Linear, Starts
+from coincide.methods.classical.linear import Linear, Starts, linear_similarity, normalised
 from coincide.methods.recorder import Recorder
 from coincide.ops.sample import sample_affine
 from coincide.ops.smooth import box, gaussian
 from coincide.pair import Pair
 from coincide.preprocess.foreground import foreground_weights
-from coincide.preprocess.normalise import normalise
 from coincide.preprocess.shrink import coarse_grid, resample_smooth
 from coincide.similarity import LNCC, MIND, NMI, Similarity
 from coincide.transforms.linear import Affine
@@ -58,11 +57,15 @@ class Auto(AbstractMethod):
         if pair.initial is not None and not isinstance(pair.initial, Affine):
             return self._from_deformation(pair, context)
         recorder = Recorder(context.progress)
-        fixed, moving = normalise(pair.fixed), normalise(pair.moving)
+        fixed, moving = normalised(pair, self.similarity)
         starts = Linear(model).explore(fixed, moving, pair, recorder)
         similarity = self.similarity or self._similarity(fixed, moving, starts, recorder)
-        linear = Linear(model, _linear_similarity(similarity))
-        chosen = linear if self.transform != "deformable" else self._deformable(similarity, linear, pair.dim)
+        linear = Linear(model, linear_similarity(similarity))
+        if self.transform != "deformable":
+            return linear.finish(fixed, moving, starts, pair, recorder)
+        chosen = self._deformable(similarity, linear, pair.dim)
+        if similarity.name == "lncc" and recorder.evidence.get("correlation", 1.0) < _ONE_PERSON:
+            chosen = replace(chosen, cubic=False)
         return chosen.finish(fixed, moving, starts, pair, recorder)
 
     def _from_deformation(self, pair: Pair, context: Context) -> Solution:
@@ -107,14 +110,17 @@ class Auto(AbstractMethod):
     def _deformable(self, similarity: Similarity, linear: Linear, dim: int) -> Deformable:
         name = "motion" if similarity is MOTION_SIMILARITY else similarity.name
         schedule = SCHEDULES.get(name, SCHEDULES["lncc"])[self.preset]
-        if dim == 2 and schedule.field_sigma < 1:
-            schedule = replace(schedule, force_sigma=3.0, field_sigma=1.0)
+        if dim == 2 and name == "mind":
+            # the kernels of its schedule are for volumes
+            schedule = replace(schedule, force_sigma=0.0, field_sigma=0.0)
         return replace(schedule, linear=linear, similarity=similarity, use_landmarks=self.use_landmarks)
 
 
 MOTION_SIMILARITY = MIND(dilation=1)
 _ONE_EXAMINATION = 0.7
 """Correlation from which two images on one grid are taken for frames of one examination."""
+_ONE_PERSON = 0.9
+"""Correlation from which two images are close enough for a tenth of a voxel to matter."""
 _MOTION = Deformable(coarsest=18.0)
 _MIND = Deformable(force_sigma=4.0, field_sigma=2.0)
 _NMI = Deformable(force_sigma=3.0, field_sigma=1.5)
@@ -209,7 +215,3 @@ def _correlation_ratio(x: np.ndarray, y: np.ndarray, bins: int = 32) -> float:
     means = [part.mean() for part in np.array_split(y[order], bins)]
     sizes = [len(part) for part in np.array_split(order, bins)]
     return float(np.average((np.array(means) - y.mean()) ** 2, weights=sizes) / y.var())
-
-
-def _linear_similarity(similarity: Similarity) -> Similarity:
-    return similarity if similarity.turns else NMI()

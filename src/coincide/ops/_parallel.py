@@ -9,10 +9,11 @@ than numba's own `parallel=True`, and need no threading layer.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from numba import njit
@@ -20,8 +21,11 @@ from numba import njit
 kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp", "reassoc"})
 """Decorator of every compiled kernel. Its fastmath flags keep the meaning of NaN and infinity."""
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 _threads = 0
-_SMALL = 25_000
+_SMALL = 200_000
 """Elements of the largest array below which handing out the work costs more than doing it."""
 
 
@@ -44,8 +48,17 @@ def set_threads(number: int | None) -> None:
 
 
 @cache
-def _pool(workers: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(workers, thread_name_prefix="coincide")
+def _pool(workers: int, kind: str = "kernels") -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers, thread_name_prefix=f"coincide-{kind}")
+
+
+def spread(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """`function` of every item, in order; several at a time, for work on arrays too small for `run` to cut up."""
+    threads = min(get_threads(), len(items))
+    if threads <= 1:
+        return [function(item) for item in items]
+    # a pool of its own: one that waited for kernels on theirs could wait for itself
+    return list(_pool(threads, "items").map(function, items))
 
 
 def run(compiled: Callable, planes: int, *arrays) -> None:

@@ -16,6 +16,9 @@ from coincide.ops._parallel import run
 Mode = Literal["linear", "nearest", "cubic", "label"]
 Outside = Literal["zero", "edge"]
 
+_SLAB = 1_000_000
+"""Voxels whose positions are worked out at a time."""
+
 
 def sample(image: Tensor, index: Tensor, mode: Mode = "linear", outside: Outside = "zero") -> Tensor:
     """Values of `image` at fractional voxel positions.
@@ -146,6 +149,24 @@ def bspline_coefficients(image: Tensor) -> Tensor:
     coefficients = np.stack([spline_filter(channel, order=3, mode="mirror") for channel in precise])
     kind = image.dtype if image.is_floating_point() else torch.float32
     return torch.from_numpy(coefficients).to(image.device, kind)
+
+
+def sample_affine_cubic(image: Tensor, matrix: np.ndarray, shape: tuple[int, ...]) -> Tensor:
+    """As `sample_affine`, by an interpolating cubic B-spline; past the border the image goes on as it ends."""
+    matrix = np.asarray(matrix, dtype=np.float64)[: len(shape)]
+    look_up = sampler(image, "cubic", "edge")
+    out = torch.empty((image.shape[0], *shape), dtype=image.dtype, device=image.device)
+    planes = max(1, _SLAB * shape[0] // int(np.prod(shape)))
+    for low in range(0, shape[0], planes):
+        axes = [np.arange(low, min(low + planes, shape[0])), *(np.arange(n) for n in shape[1:])]
+        index = sum(
+            column.reshape(-1, *[1] * len(shape))
+            * axis.reshape([-1 if a == d else 1 for a in range(len(shape))])
+            for d, (axis, column) in enumerate(zip(axes, matrix.T))
+        )
+        index = index + matrix[:, -1].reshape(-1, *[1] * len(shape))
+        out[:, low : low + planes] = look_up(torch.from_numpy(index).to(image.device))
+    return out
 
 
 def sample_affine(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -17,7 +17,7 @@ from coincide.ops.sample import sample_affine
 from coincide.preprocess.foreground import foreground_weights
 from coincide.similarity.base import Prepared, Similarity
 
-_LEAST_GAIN = 0.0001
+_LEAST_GAIN = 1e-5
 """Share of what the steps before it gained that a step must gain for another one to follow."""
 
 MODELS = ("translation", "rigid", "similarity", "affine")
@@ -95,6 +95,10 @@ class Problem:
             anatomy,
             **options,
         )
+
+    def apart(self) -> Problem:
+        """The same problem with a memory of its own: what is found from one start must not depend on the others."""
+        return replace(self, _held={})
 
     def _index_matrix(self, matrix: np.ndarray) -> np.ndarray:
         return self.moving.inverse_affine @ matrix @ self.fixed.affine

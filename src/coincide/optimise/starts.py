@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from coincide.ops._parallel import spread
 from coincide.optimise.linear import Problem, generators, optimise_linear
 from coincide.preprocess.foreground import Moments
 from coincide.transforms.linear import about, rotation_matrix
@@ -76,7 +77,7 @@ def candidates(
 
 def score(problem: Problem, matrix: np.ndarray, worst: float) -> float:
     """The similarity with what falls outside the moving image counted as `worst`: a small overlap cannot win."""
-    value, overlap = problem.value(matrix)
+    value, overlap = problem.apart().value(matrix)
     return value * overlap + worst * (1 - overlap) if np.isfinite(value) else worst
 
 
@@ -103,8 +104,15 @@ def refine(
     """Each start after a few second-order steps of `model`, best first."""
     basis = generators(model, centre, radius)
     tolerance = 0.02 * float(problem.fixed.spacing.min())
-    refined = []
-    for start in starts:
-        fit = optimise_linear(problem, start.matrix, basis, iterations, tolerance)
-        refined.append(Start(fit.matrix, start.origin, score(problem, fit.matrix, worst)))
-    return sorted(refined, key=lambda s: s.score)
+
+    def followed(start: Start) -> Start:
+        fit = optimise_linear(problem.apart(), start.matrix, basis, iterations, tolerance)
+        return Start(fit.matrix, start.origin, score(problem, fit.matrix, worst))
+
+    return sorted(spread(followed, starts), key=lambda s: s.score)
+
+
+def scored(problem: Problem, starts: list[Start], worst: float) -> list[Start]:
+    """The same starts with their scores."""
+    scores = spread(lambda start: score(problem, start.matrix, worst), starts)
+    return [Start(s.matrix, s.origin, value) for s, value in zip(starts, scores)]

@@ -38,15 +38,34 @@ def robust_range(image: Image, low: float = 0.5, high: float = 99.5) -> tuple[fl
     return (float(bottom), float(top)) if top > bottom else (float(values.min()), float(values.max()))
 
 
-def normalise(image: Image, low: float = 0.5, high: float = 99.5) -> Image:
+def normalise_both(fixed: Image, moving: Image) -> tuple[Image, Image]:
+    """Both images normalised, by one range where theirs are within a fifth of each other.
+
+    Two ranges of images that are on one scale differ by what each field of view happens to hold; a similarity that
+    takes intensities as they are (MSE) would see a difference in brightness that is none.
+
+    Raises:
+        IntensityError: an image is constant in its mask.
+    """
+    ours, theirs = robust_range(fixed), robust_range(moving)
+    width = ours[1] - ours[0]
+    alike = max(abs(a - b) for a, b in zip(ours, theirs)) < 0.2 * width
+    return normalise(fixed, ours), normalise(moving, ours if alike else theirs)
+
+
+def normalise(image: Image, limits: tuple[float, float] | None = None) -> Image:
     """The image with its robust range mapped to 0…1, float32; what lies beyond is cut off at −0.1 and 1.5.
 
     Voxels that are masked out take the mean of those that are not, so that nothing of them can leak in from smoothing.
 
+    Args:
+        image: what to normalise.
+        limits: to become 0 and 1; the robust range where left out.
+
     Raises:
         IntensityError: the image is constant in its mask.
     """
-    bottom, top = robust_range(image, low, high)
+    bottom, top = limits or robust_range(image)
     data = ((image.data.to(torch.float32) - bottom) / (top - bottom)).clamp(-0.1, 1.5)
     data = torch.nan_to_num(data, nan=0.0)
     if image.mask is not None:

@@ -8,8 +8,11 @@ from torch import Tensor
 
 from coincide.grid import Grid
 from coincide.image import Image
-from coincide.ops.sample import sample_affine
+from coincide.ops.sample import sample_affine, sample_affine_cubic
 from coincide.ops.smooth import gaussian
+
+_FINE = 1.6
+"""Source voxels a step of the target from which the smoothing that comes first leaves nothing to lose."""
 
 
 def coarse_grid(grid: Grid, spacing: float) -> Grid:
@@ -17,7 +20,9 @@ def coarse_grid(grid: Grid, spacing: float) -> Grid:
     return grid.orthogonalised(np.maximum(grid.spacing, spacing * 0.999))
 
 
-def resample_smooth(data: Tensor, source: Grid, target: Grid, matrix: np.ndarray | None = None) -> Tensor:
+def resample_smooth(
+    data: Tensor, source: Grid, target: Grid, matrix: np.ndarray | None = None, cubic: bool = False
+) -> Tensor:
     """`data` `(channel, *shape)` of `source` on `target`, smoothed first as far as `target` is coarser.
 
     Args:
@@ -25,6 +30,8 @@ def resample_smooth(data: Tensor, source: Grid, target: Grid, matrix: np.ndarray
         source: their grid.
         target: the grid wanted.
         matrix: homogeneous, world mm of `target` to world mm of `source`; the identity where left out.
+        cubic: interpolate by a cubic B-spline where `target` is about as fine as the source and its voxels lie between
+            the source's, so that what linear interpolation smooths away, more or less from place to place, stays.
     """
     world = np.eye(source.dim + 1) if matrix is None else matrix
     index = source.inverse_affine @ world @ target.affine
@@ -33,6 +40,8 @@ def resample_smooth(data: Tensor, source: Grid, target: Grid, matrix: np.ndarray
     sigma = 0.5 * np.sqrt(np.maximum(steps**2 - 1, 0))
     if sigma.max() > 0.05:
         data = gaussian(data.contiguous(), sigma, truncate=2.5)
+    if cubic and steps.max() < _FINE and np.abs(index - np.rint(index)).max() > 1e-3:
+        return sample_affine_cubic(data, index, target.shape)
     return sample_affine(data.contiguous(), index, target.shape, "edge")
 
 

@@ -84,6 +84,8 @@ class Similarity(ABC):
     """How unlike two images on one grid are. A frozen dataclass of its options; final, and without state."""
 
     name: ClassVar[str]
+    one_scale: ClassVar[bool] = False
+    """Whether intensities are compared as they are, so that both images must be on one scale."""
     turns: ClassVar[bool] = True
     """Whether the features of a turned image are the turned features: what a linear registration needs."""
 

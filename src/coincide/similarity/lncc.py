@@ -49,13 +49,14 @@ class PreparedLNCC(Prepared):
         self._total = self._last[1].total
 
     def _over(self, mask: Tensor | None) -> Windows:
-        if self._last is None or self._last[0] is not mask:
-            self._last = None  # freed before the next ones are made
+        last = self._last  # others may ask meanwhile, from another thread
+        if last is None or last[0] is not mask:
+            self._last = last = None  # freed before the next ones are made
             both = mask if self._mask is None else self._mask if mask is None else mask * self._mask
             # what the moving image does not show counts as uncorrelated: it must not pay to leave a part out
             found = windows(self._fixed, both, self._radius, self._epsilon)
-            self._last = mask, replace(found, total=self._total)
-        return self._last[1]
+            self._last = last = mask, replace(found, total=self._total)
+        return last[1]
 
     def reference(self, warped: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         w = self._over(mask)

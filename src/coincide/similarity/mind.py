@@ -23,8 +23,9 @@ class MIND(Similarity):
     The curvature, 2w / (C Σw), is exact with respect to the channels.
 
     Args:
-        radius: of the patches that are compared, in voxels.
-        dilation: how far they lie from the voxel that is described, in voxels.
+        radius: of the patches that are compared, in voxels; 1 where left out, and 2 in pictures, where a patch has
+            fewer pixels to average noise over.
+        dilation: how far they lie from the voxel that is described, in voxels; 2 where left out, and 3 in pictures.
 
     Raises:
         OptionError: a negative radius, or a dilation below 1.
@@ -34,11 +35,11 @@ class MIND(Similarity):
 
     name: ClassVar[str] = "mind"
     turns: ClassVar[bool] = False
-    radius: int = 1
-    dilation: int = 2
+    radius: int | None = None
+    dilation: int | None = None
 
     def __post_init__(self):
-        if self.radius < 0 or self.dilation < 1:
+        if (self.radius or 0) < 0 or (1 if self.dilation is None else self.dilation) < 1:
             raise OptionError(
                 "MIND: radius must be at least 0 and dilation at least 1, "
                 f"found {self.radius} and {self.dilation}."
@@ -46,7 +47,10 @@ class MIND(Similarity):
 
     def features(self, image, *, mask=None):  # noqa: ARG002 - other measures need it
         """The MIND-SSC channels."""
-        return mind_ssc(single_channel(image, "MIND"), self.radius, self.dilation)
+        usual = (2, 3) if image.ndim == 3 else (1, 2)
+        radius = usual[0] if self.radius is None else self.radius
+        dilation = usual[1] if self.dilation is None else self.dilation
+        return mind_ssc(single_channel(image, "MIND"), radius, dilation)
 
     def prepare(self, fixed, mask=None):
         """Work out the fixed image's channels."""

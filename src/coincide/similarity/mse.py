@@ -28,6 +28,7 @@ class MSE(Similarity):
     """
 
     name: ClassVar[str] = "mse"
+    one_scale: ClassVar[bool] = True
 
     def features(self, image, *, mask=None):  # noqa: ARG002 - other measures need it
         """The image itself."""

@@ -11,7 +11,7 @@ from coincide.errors import OptionError
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.methods.base import AbstractMethod, Context, Solution, Status
-from coincide.methods.classical.linear import WORST, Linear, Starts
+from coincide.methods.classical.linear import WORST, Linear, Starts, linear_similarity, normalised
 from coincide.methods.recorder import Recorder
 from coincide.ops.field import invert
 from coincide.ops.sample import sample, sample_affine
@@ -20,7 +20,6 @@ from coincide.optimise.deformable import Level, Rule, compare, descend, tapered,
 from coincide.optimise.starts import apart
 from coincide.pair import Pair
 from coincide.preprocess.foreground import bounding_box, foreground_weights
-from coincide.preprocess.normalise import normalise
 from coincide.preprocess.shrink import resample_smooth
 from coincide.regularity.folding import unfold
 from coincide.similarity import LNCC, Similarity
@@ -32,8 +31,10 @@ _FINEST_SIZE = {2: 500.0, 3: 220.0}
 """Voxels along the anatomy's size beyond which a finer level costs much and brings little."""
 _BETTER = 0.005
 """Share of the gain over unrelated images by which another start must beat the linear optimum."""
-_CHEAP, _LEAST_STEPS = 100_000, 100
-"""Levels of fewer voxels cost next to nothing, and may take at least so many steps."""
+_WORK, _MOST_STEPS = 40_000_000, 100
+"""Voxels times steps that any level may take, as they cost little; and the steps that are enough for every level."""
+_ROOM = 20
+"""Voxels that the finest level must have along an axis for each voxel of the force's kernel (sigma)."""
 _TRIAL_VOXELS = 150_000
 """Trials go on to the second level only where it is smaller than this."""
 
@@ -51,32 +52,38 @@ class Deformable(AbstractMethod):
     examination are) are carried through the coarsest levels too, and the one that ends best goes on.
 
     Args:
-        linear: what finds the linear part.
+        linear: what finds the linear part; an affine registration by the same similarity, or what comes nearest to it,
+            where left out.
         similarity: what is minimised.
         iterations: the most steps, per level, coarse to fine; each level is twice as fine as the one before, the last
             stands at `finest`. Levels too coarse for the anatomy are left out, and so are last ones with 0 steps.
         finest: voxel size of the finest level, mm; 0 takes the fixed image's mean one, or a larger that suffices.
         coarsest: the fewest voxels along the anatomy's size on a level; what is coarser is left out.
-        force_sigma: Gaussian on each step, in voxels of the level.
-        field_sigma: Gaussian on the field after each step, in voxels of the level.
+        force_sigma: Gaussian on each step, in voxels of the level; 0 takes 2 for volumes and 3 for pictures, which
+            have fewer neighbours to agree with.
+        field_sigma: Gaussian on the field after each step, in voxels of the level; 0 takes 0.5 for volumes and 1 for
+            pictures.
         step: longest vector of a step, in voxels of the level.
         tolerance: a level ends early when ten steps gain less than this share of the level's gain.
         least_jacobian: smallest Jacobian determinant the result may have.
         trials: linear starts that are tried on the coarsest levels; 1 takes the linear part as it is.
+        cubic: whether the images are interpolated by cubic B-splines on the finest levels. Images of one person match
+            to a few hundredths of a voxel then, instead of a tenth; between people it costs time and brings nothing.
         use_landmarks: whether the pair's landmarks pull.
     """
 
-    linear: Linear = Linear(similarity=LNCC())  # noqa: RUF009 - frozen
+    linear: Linear | None = None
     similarity: Similarity = LNCC()  # noqa: RUF009 - frozen
     iterations: tuple[int, ...] = (100, 100, 100, 100, 50, 10)
     finest: float = 0.0
     coarsest: float = 26.0
-    force_sigma: float = 2.0
-    field_sigma: float = 0.5
+    force_sigma: float = 0.0
+    field_sigma: float = 0.0
     step: float = 1.0
     tolerance: float = 0.002
     least_jacobian: float = 0.1
     trials: int = 4
+    cubic: bool = True
     use_landmarks: bool = False
 
     def __post_init__(self) -> None:
@@ -85,19 +92,23 @@ class Deformable(AbstractMethod):
         if self.trials < 1:
             raise OptionError(f"trials must be at least 1, found {self.trials}.")
 
+    @property
+    def _linear(self) -> Linear:
+        return self.linear or Linear(similarity=linear_similarity(self.similarity))
+
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         recorder = Recorder(context.progress)
-        fixed, moving = normalise(pair.fixed), normalise(pair.moving)
+        fixed, moving = normalised(pair, self.similarity)
         if pair.initial is not None and not isinstance(pair.initial, Affine):
             recorder.decide("The deformation starts from the initial transform that was given, as it is.")
             return self._from(fixed, moving, pair.initial, pair, recorder)
-        return self.finish(fixed, moving, self.linear.explore(fixed, moving, pair, recorder), pair, recorder)
+        return self.finish(fixed, moving, self._linear.explore(fixed, moving, pair, recorder), pair, recorder)
 
     def finish(self, fixed: Image, moving: Image, starts: Starts, pair: Pair, recorder: Recorder) -> Solution:
         """The solution that linear `starts` lead to, for images that are normalised already."""
         if not starts.found:
             return recorder.solution(Affine(np.eye(fixed.dim + 1)), None, Status.NO_OVERLAP)
-        matrix = self.linear.follow(fixed, moving, starts, recorder)
+        matrix = self._linear.follow(fixed, moving, starts, recorder)
         if self.trials > 1 and pair.initial is None:
             with recorder.timed("trials"):
                 matrix = self._best_start(fixed, moving, matrix, starts, pair, recorder)
@@ -142,7 +153,7 @@ class Deformable(AbstractMethod):
             (whole if s == finest else whole.orthogonalised(whole.spacing * (s / finest)), n)
             for s, n in levels
         ]
-        return [(grid, max(n, _LEAST_STEPS) if grid.size < _CHEAP else n) for grid, n in grids]
+        return [(grid, max(n, min(_WORK // grid.size, _MOST_STEPS))) for grid, n in grids]
 
     def _best_start(self, fixed, moving, matrix: np.ndarray, starts: Starts, pair: Pair, recorder: Recorder):
         """The matrix from which a short deformation at the coarsest levels ends best."""
@@ -181,8 +192,13 @@ class Deformable(AbstractMethod):
 
     def _descend(self, levels, fixed, moving, start: Transform, pair: Pair, notify=lambda *_: None):
         """The field (voxels) that following `levels` down ends at, and its grid."""
-        rule = Rule(self.force_sigma, self.field_sigma, self.step, self.tolerance)
         grid = levels[0][0]
+        usual = (3.0, 1.0) if grid.dim == 2 else (2.0, 0.5)
+        # an image of few voxels has no room for wide kernels: what they get wrong, no finer level would mend
+        room = levels[-1][0].size ** (1 / grid.dim) / _ROOM
+        force_sigma = min(self.force_sigma or usual[0], room)
+        field_sigma = min(self.field_sigma or usual[1], room / 2)
+        rule = Rule(force_sigma, field_sigma, self.step, self.tolerance)
         field = torch.zeros((grid.dim, *grid.shape))
         for number, (target, iterations) in enumerate(levels, start=1):
             if number > 1:
@@ -200,11 +216,11 @@ class Deformable(AbstractMethod):
         return field, grid
 
     def _level(self, grid: Grid, fixed: Image, moving: Image, start: Transform, pair: Pair) -> Level:
-        f = resample_smooth(fixed.data, fixed.grid, grid)
+        f = resample_smooth(fixed.data, fixed.grid, grid, cubic=self.cubic)
         fixed_mask = (
             None if fixed.mask is None else _mask_on(fixed.mask, fixed.grid, grid, np.eye(grid.dim + 1))
         )
-        m, known = _through(moving, start, grid)
+        m, known = _through(moving, start, grid, self.cubic)
         landmarks = None
         if self.use_landmarks and pair.fixed_points is not None and pair.moving_points is not None:
             targets = start.inverse()(pair.moving_points.world)
@@ -219,11 +235,13 @@ def _mask_on(mask: torch.Tensor, source: Grid, target: Grid, matrix: np.ndarray)
     return None if bool(inside.all()) else inside
 
 
-def _through(moving: Image, start: Transform, grid: Grid) -> tuple[torch.Tensor, torch.Tensor | None]:
+def _through(
+    moving: Image, start: Transform, grid: Grid, cubic: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     """The moving image on `grid` through `start`, smoothed as the grid needs, and where it is known."""
     mask = torch.ones(moving.grid.shape, dtype=torch.bool) if moving.mask is None else moving.mask
     if isinstance(start, Affine):
-        data = resample_smooth(moving.data, moving.grid, grid, start.matrix)
+        data = resample_smooth(moving.data, moving.grid, grid, start.matrix, cubic)
         return data, _mask_on(mask, moving.grid, grid, start.matrix)
     steps = grid.spacing.mean() / moving.grid.spacing
     data = gaussian(moving.data.contiguous(), 0.5 * np.sqrt(np.maximum(steps**2 - 1, 0)))
@@ -231,4 +249,4 @@ def _through(moving: Image, start: Transform, grid: Grid) -> tuple[torch.Tensor,
         np.ascontiguousarray(np.moveaxis(moving.grid.index(start(grid.points())), -1, 0))
     )
     known = sample(mask.to(torch.float32)[None], index, "linear", "zero")[0] > 0.5
-    return sample(data, index, "linear", "edge"), None if bool(known.all()) else known
+    return sample(data, index, "cubic" if cubic else "linear", "edge"), None if bool(known.all()) else known

@@ -13,12 +13,12 @@ from coincide.image import Image
 from coincide.methods.base import AbstractMethod, Context, Solution, Status
 from coincide.methods.recorder import Recorder
 from coincide.optimise.linear import Problem, generators, optimise_linear
-from coincide.optimise.starts import Start, apart, candidates, distinct, refine, score
+from coincide.optimise.starts import Start, apart, candidates, distinct, refine, score, scored
 from coincide.pair import Pair
 from coincide.preprocess.foreground import Moments, bounding_box, foreground_weights, moments
-from coincide.preprocess.normalise import normalise
+from coincide.preprocess.normalise import normalise, normalise_both
 from coincide.preprocess.shrink import coarse_grid, shrink
-from coincide.similarity import NMI, Similarity
+from coincide.similarity import LNCC, NMI, Similarity
 from coincide.transforms.linear import Affine
 
 WORST = {"nmi": -1.0, "mi": 0.0, "ncc": 1.0, "mse": 0.3, "lncc": 0.0, "mind": 0.3}
@@ -66,7 +66,7 @@ class Linear(AbstractMethod):
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         recorder = Recorder(context.progress)
-        fixed, moving = normalise(pair.fixed), normalise(pair.moving)
+        fixed, moving = normalised(pair, self.similarity)
         return self.finish(fixed, moving, self.explore(fixed, moving, pair, recorder), pair, recorder)
 
     def explore(self, fixed: Image, moving: Image, pair: Pair, recorder: Recorder) -> Starts:
@@ -115,7 +115,7 @@ class Linear(AbstractMethod):
         recorder.say("start", "looking for a start")
         header = pair.initial.matrix if isinstance(pair.initial, Affine) else np.eye(fixed.dim + 1)
         found = self._candidates(fixed, moving, masses, header, isinstance(pair.initial, Affine))
-        found = [Start(s.matrix, s.origin, score(problem, s.matrix, worst)) for s in found]
+        found = scored(problem, found, worst)
         if all(s.score >= worst for s in found):
             return frame
         best = distinct(found, frame.probes, 0.2 * frame.radius, 16)
@@ -159,13 +159,31 @@ class Linear(AbstractMethod):
                 recorder.step("linear", number, len(levels), iteration, self.iterations, value)
 
             fits = [
-                optimise_linear(problem, s.matrix, basis, self.iterations, 0.01 * spacing, notify)
+                optimise_linear(problem.apart(), s.matrix, basis, self.iterations, 0.003 * spacing, notify)
                 for s in found
             ]
             found = [Start(f.matrix, s.origin, score(problem, f.matrix, worst)) for f, s in zip(fits, found)]
             found.sort(key=lambda s: s.score)
         recorder.evidence |= {"linear_value": found[0].score, "overlap": problem.value(found[0].matrix)[1]}
         return found[0].matrix
+
+
+def linear_similarity(similarity: Similarity) -> Similarity:
+    """What a linear stage compares by before a deformation that follows `similarity`.
+
+    That similarity, or NMI where its features do not turn; local windows twice as wide, as a few parameters are found
+    more surely so.
+    """
+    if isinstance(similarity, LNCC):
+        return replace(similarity, radius=2 * similarity.radius)
+    return similarity if similarity.turns else NMI()
+
+
+def normalised(pair: Pair, similarity: Similarity | None) -> tuple[Image, Image]:
+    """Both images as `similarity` is to see them, in the range 0 to 1."""
+    if similarity is not None and similarity.one_scale:
+        return normalise_both(pair.fixed, pair.moving)
+    return normalise(pair.fixed), normalise(pair.moving)
 
 
 @dataclass(frozen=True, eq=False)
