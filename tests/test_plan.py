@@ -71,7 +71,7 @@ def test_a_run_goes_through_its_plan(small_pair, method):
 
 def test_more_work_is_told_to_take_longer():
     # large enough that the finest levels are not among those that are given steps for next to nothing
-    grid = coincide.Grid.from_spacing((70, 72, 74), 2.0)
+    grid = coincide.Grid.from_spacing((170, 172, 174), 1.0)
     values = np.random.default_rng(1).random(grid.shape, dtype=np.float32)
     pair = coincide.Pair(coincide.Image(values, grid), coincide.Image(values[::-1].copy(), grid))
 

@@ -17,8 +17,9 @@ from coincide.ops.sample import sample_affine
 from coincide.preprocess.foreground import foreground_weights
 from coincide.similarity.base import Prepared, Similarity
 
-_LEAST_GAIN = 1e-5
-"""Share of what the steps before it gained that a step must gain for another one to follow."""
+_LEAST_GAIN, SMALL = 1e-4, 200_000
+"""Share of what the steps before it gained that a step must gain for another one to follow; a tenth of it on levels of
+fewer voxels than that, where steps cost next to nothing."""
 
 MODELS = ("translation", "rigid", "similarity", "affine")
 
@@ -201,11 +202,13 @@ def optimise_linear(
         basis: `generators(...)`.
         iterations: the most there may be.
         tolerance: stop when a step is shorter than this, in mm at the generators' radius.
-        notify: called with each iteration's number and value.
+        notify: called with the number of steps taken and the value there, first with 0.
     """
     matrix, damping, relax, most = start, 1e-3, 1.0, 10.0
     value, gradient, hessian = problem.linearise(matrix, basis)
     done, first = 0, value
+    notify(0, value)
+    least = _LEAST_GAIN * (0.1 if problem.fixed.size < SMALL else 1)
     for iteration in range(iterations):
         diagonal = np.diag(hessian)
         damped = hessian + damping * np.diag(diagonal + 1e-6 * diagonal.max() + 1e-12)
@@ -226,7 +229,7 @@ def optimise_linear(
             damping = max(damping / 5, 1e-6)
             done = iteration + 1
             notify(done, value)
-            if longest < tolerance or gained < _LEAST_GAIN * before:
+            if longest < tolerance or gained < least * before:
                 break
         else:
             damping, relax, most = max(8 * damping, 0.05), 1.0, max(relax / 3, 1.0)

@@ -12,7 +12,8 @@ from coincide.grid import Grid
 from coincide.image import Image
 from coincide.methods.base import AbstractMethod, Context, Solution, Status
 from coincide.methods.recorder import Recorder
-from coincide.optimise.linear import Problem, generators, optimise_linear
+from coincide.ops._parallel import spread
+from coincide.optimise.linear import SMALL, Problem, generators, optimise_linear
 from coincide.optimise.starts import Start, apart, candidates, distinct, refine, score, scored
 from coincide.pair import Pair
 from coincide.preprocess.foreground import Moments, bounding_box, foreground_weights, moments
@@ -158,12 +159,17 @@ class Linear(AbstractMethod):
             def notify(iteration: int, value: float, number: int = number) -> None:
                 recorder.step("linear", number, len(levels), iteration, self.iterations, value)
 
-            fits = [
-                optimise_linear(problem.apart(), s.matrix, basis, self.iterations, 0.003 * spacing, notify)
-                for s in found
-            ]
-            found = [Start(f.matrix, s.origin, score(problem, f.matrix, worst)) for f, s in zip(fits, found)]
-            found.sort(key=lambda s: s.score)
+            leader = found[0]
+            tolerance = (0.003 if grid.size < SMALL else 0.01) * spacing
+
+            def followed(
+                start: Start, problem: Problem = problem, leader=leader, notify=notify, tolerance=tolerance
+            ):
+                told = (notify,) if start is leader else ()  # several at a time would tell a muddle
+                fit = optimise_linear(problem.apart(), start.matrix, basis, self.iterations, tolerance, *told)
+                return Start(fit.matrix, start.origin, score(problem, fit.matrix, worst))
+
+            found = sorted(spread(followed, found), key=lambda s: s.score)
         recorder.evidence |= {"linear_value": found[0].score, "overlap": problem.value(found[0].matrix)[1]}
         return found[0].matrix
 
