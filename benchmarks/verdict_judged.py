@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from benchmarks.cases import DEFAULT_CASES
-from benchmarks.verdict_images import slice_of
+from benchmarks.verdict_images import SPACING, slice_of
 from benchmarks.verdict_runs import (
     AFFINE,
     FAST,
@@ -48,7 +48,7 @@ NATIVE = ("t1", "t1c", "t2", "fla")
 
 
 @cache
-def image(path: str, spacing: float = 4.0) -> Image:
+def image(path: str, spacing: float = SPACING) -> Image:
     """An image of the cases at about `spacing` mm."""
     return shrink(as_image(DATA / f"{path}.nii.gz"), spacing)
 

@@ -14,6 +14,7 @@ from coincide.image import Image
 from coincide.measures.agreement import local_correlation
 from coincide.measures.coarse import Coarse, block_means
 from coincide.measures.jacobian import folding, jacobian_maps
+from coincide.measures.mirror import reflection, shared
 from coincide.measures.rivals import symmetries
 from coincide.measures.verdict import SIGNS, THRESHOLDS, judge, question, weigh
 from coincide.methods.base import Solution, Status
@@ -69,7 +70,7 @@ def test_a_right_rigid_result_passes(dim):
     verdict = judged(Pair(noisy(fixed, 1), moved(fixed, truth)), truth)
     assert verdict.level == "converged", verdict.reasons
     assert verdict.reasons == ()
-    assert verdict.evidence["mirror_z"] > 2
+    assert verdict.evidence["mirror_gain"] > 0.03
     assert verdict.evidence["agreement"] > 0.25
 
 
@@ -91,7 +92,7 @@ def test_an_exchange_of_left_and_right_is_failed_by_name(dim):
     verdict = judged(Pair(noisy(fixed, 1), noisy(flipped, 2)), identity(dim))
     assert verdict.level == "failed"
     assert any("mirror image" in reason for reason in verdict.reasons)
-    assert verdict.evidence["mirror_z"] < -2
+    assert verdict.evidence["mirror_gain"] < -0.03
 
 
 @pytest.mark.parametrize("dim", [2, 3])
@@ -115,7 +116,8 @@ def test_half_a_field_of_view_is_told_with_its_share():
 
 
 def test_another_anatomy_is_flagged():
-    other = judged(Pair(noisy(phantom(), 1), noisy(phantom(seed=5), 2)), identity(3))
+    stranger = phantom(seed=5)
+    other = judged(Pair(noisy(phantom(), 1), moved(stranger, bent(stranger, 9.0))), identity(3))
     same = judged(Pair(noisy(phantom(), 1), noisy(phantom(), 2)), identity(3))
     assert other.level != "converged"
     assert other.evidence["agreement"] < 0.8 * same.evidence["agreement"]
@@ -177,6 +179,12 @@ def test_the_gravest_reason_leads():
     assert weigh({}).level == "converged"
 
 
+def test_a_result_whose_handedness_nobody_can_tell_passes_with_a_note():
+    assert "headers" in weigh({"mirror_z": 0.0}).sentence
+    assert weigh({"mirror_z": 0.0}).level == "converged"
+    assert "headers" not in weigh({"mirror_z": 20.0}).sentence
+
+
 def test_local_correlation_is_numpys_within_a_window():
     rng = np.random.default_rng(0)
     a, b = rng.random((2, 9, 9, 9)).astype(np.float32)
@@ -194,8 +202,36 @@ def test_block_means_are_weighted():
     assert len(means) == 4
 
 
+@pytest.mark.parametrize("dim", [2, 3])
+def test_the_mirror_plane_is_found_between_a_position_and_its_mirror_image(dim):
+    rng = np.random.default_rng(3)
+    normal = rng.standard_normal(dim)
+    normal /= np.linalg.norm(normal)
+    plane = np.eye(dim + 1)
+    plane[:dim, :dim] -= 2 * np.outer(normal, normal)
+    plane[:dim, dim] = 2 * 7.0 * normal
+    found = rigid([20.0] if dim == 2 else (20.0, -10.0, 5.0), [3.0] * dim, np.zeros(dim)).matrix
+    points = rng.uniform(-80, 80, (500, dim))
+    assert np.allclose(reflection(points, found, found @ plane), plane, atol=1e-9)
+
+
+def test_half_of_a_lopsided_deformation_is_shared_and_all_of_a_symmetric_one():
+    fixed = phantom()
+    x = fixed.grid.points()
+    mirror = np.diag([-1.0, 1, 1, 1])
+    for sign, share in ((-1.0, 1.0), (1.0, 0.0)):
+        wave = np.zeros((3, *fixed.grid.shape))
+        # along the first axis, odd in it (its own mirror image) or even (the opposite of it)
+        profile = np.exp(-np.square((x[..., 0] - 30) / 15))
+        wave[0] = profile + sign * profile[::-1]
+        coarse = Coarse.of(Pair(fixed, fixed), Displacement(torch.from_numpy(4 * wave).float(), fixed.grid))
+        whole = coarse.beyond(np.eye(4))
+        assert float(whole.abs().max()) > 0.3
+        assert torch.allclose(shared(coarse, np.eye(4), mirror), share * whole, atol=0.03)
+
+
 def test_symmetries_are_all_different_and_hold_both_kinds():
-    for dim, number in ((2, 7), (3, 7)):
+    for dim, number in ((2, 47), (3, 7)):
         found = symmetries(dim)
         assert len({m.tobytes() for m in found}) == number
         assert {round(np.linalg.det(m)) for m in found} == {1, -1}

@@ -22,6 +22,8 @@ from coincide.transforms.resample import positions
 
 VOXELS = 50_000
 """How many voxels the fixed anatomy's bounding box is looked at with; half as many pixels in 2-D."""
+FINER = 5
+"""How many times as many voxels the finer images have, on which left and right are told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +34,13 @@ class Coarse:
         fixed: normalised.
         moving: normalised, at about the same voxel size.
         transform: fixed-world mm → moving-world mm.
+        finer: both images with `FINER` times as many voxels.
     """
 
     fixed: Image
     moving: Image
     transform: Transform
+    finer: tuple[Image, Image]
 
     @classmethod
     def of(cls, pair: Pair, transform: Transform) -> Coarse:
@@ -45,8 +49,12 @@ class Coarse:
         start, stop = bounding_box(foreground_weights(fixed))
         volume = float(np.prod((stop - start) * fixed.grid.spacing))
         number = VOXELS if pair.dim == 3 else VOXELS / 2
-        spacing = max((volume / number) ** (1 / pair.dim), float(fixed.grid.spacing.min()))
-        return cls(shrink(fixed, spacing), shrink(moving, spacing), transform)
+        coarse, fine = (
+            max((volume / n) ** (1 / pair.dim), float(fixed.grid.spacing.min()))
+            for n in (number, FINER * number)
+        )
+        finer = shrink(fixed, fine), shrink(moving, fine)
+        return cls(shrink(finer[0], coarse), shrink(finer[1], coarse), transform, finer)
 
     @property
     def grid(self) -> Grid:
@@ -104,12 +112,33 @@ class Coarse:
         matrix[:-1] = np.linalg.lstsq(rows, targets, rcond=None)[0].T
         return matrix
 
+    @property
+    def stretches(self) -> np.ndarray:
+        """By what factors `linear` stretches its principal directions, largest first."""
+        return np.linalg.svd(self.linear[:-1, :-1], compute_uv=False)
+
+    @property
+    def is_rigid(self) -> bool:
+        """Whether the transform is a rigid motion."""
+        return bool(np.abs(self.stretches - 1).max() < 1e-3 and self.spread < 1e-3)
+
+    @cached_property
+    def targets(self) -> np.ndarray:
+        """Where the voxel centres of the grid map to, `(*shape, dim)`, mm."""
+        return self.transform(self.grid.points())
+
+    def beyond(self, matrix: np.ndarray) -> Tensor:
+        """What the transform does before `matrix` is applied: displacements `(dim, *shape)` in voxels of the grid."""
+        own, back, dim = self.grid.points(), np.linalg.pinv(matrix), self.fixed.dim
+        moved = self.targets @ back[:dim, :dim].T + back[:dim, dim] - own
+        return torch.from_numpy(
+            np.ascontiguousarray(np.moveaxis(moved @ self.grid.inverse_affine[:dim, :dim].T, -1, 0))
+        ).float()
+
     @cached_property
     def spread(self) -> float:
         """SD of the logarithm of the Jacobian determinant over the fixed anatomy, at the coarse level."""
-        own = self.grid.points()
-        field = np.moveaxis((self.transform(own) - own) @ self.grid.inverse_affine[:-1, :-1].T, -1, 0)
-        values = determinants(torch.from_numpy(np.ascontiguousarray(field)).float()).central[self.anatomy > 0]
+        values = determinants(self.beyond(np.eye(self.fixed.dim + 1))).central[self.anatomy > 0]
         values = values[values > 0]
         return float(torch.log(values).std()) if values.numel() > 1 else 0.0
 

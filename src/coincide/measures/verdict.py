@@ -9,7 +9,8 @@ import numpy as np
 
 from coincide.measures.agreement import agreement
 from coincide.measures.coarse import Coarse, mean
-from coincide.measures.rivals import mirror_test, rivals
+from coincide.measures.mirror import mirror_test
+from coincide.measures.rivals import rivals
 from coincide.methods.base import Solution, Status
 from coincide.pair import Pair
 from coincide.transforms.base import Transform
@@ -75,9 +76,9 @@ SIGNS = (
     Sign("mirror_z", -10.0, False, "failed",
          "The mirror image of the moving image fits better than the image itself ({value:.1f} standard errors): "
          "left and right may be exchanged. Check the headers' orientation before anything else."),
-    Sign("mirror_z", 0.5, False, "suspicious",
-         "The moving image's mirror image fits as well as itself, or better ({value:.1f} standard errors): "
-         "the images cannot tell whether left and right are exchanged. Check the headers' orientation."),
+    Sign("mirror_z", -1.5, False, "suspicious",
+         "The mirror image of the moving image fits better than the image itself ({value:.1f} standard errors): "
+         "left and right may be exchanged. Check the headers' orientation."),
     Sign("agreement_either", 0.5, False, "suspicious",
          "Within the anatomy the images agree only in part ({value:.0%} of what is possible). Look at the edges."),
     Sign("coverage_percent", 75.0, False, "suspicious",
@@ -86,7 +87,7 @@ SIGNS = (
          "One direction is stretched {value:.1f} times as much as another. Check that both show the same anatomy."),
     Sign("scale_factor", 2.0, True, "suspicious",
          "Lengths are scaled by a factor of {value:.2f}. Check that both show the same anatomy, and voxel sizes."),
-    Sign("rigid_gap", 0.12, True, "suspicious",
+    Sign("rigid_gap", 0.14, True, "suspicious",
          "A deformation would bring the images much closer than this rigid motion does (by {value:.2f} of squared "
          "local correlation). If they should show one person, check that they do; else register deformably."),
     Sign("sd_log_jacobian", 0.6, True, "suspicious",
@@ -99,8 +100,8 @@ SIGNS = (
 THRESHOLDS = {sign.name: sign.threshold for sign in SIGNS}
 """What each evidence is held against; of two levels, where the result becomes suspicious."""
 
-_SAME_CONTRAST = 0.5
-"""Correlation inside the anatomy from which two images are taken to be of one contrast."""
+_TOLD = 6.0
+"""`mirror_z` from which left and right are told apart: no flip of the fit set came above 5."""
 
 _LEAST = 100
 """Voxels of anatomy, at the coarse level, below which nothing can be said."""
@@ -126,14 +127,14 @@ def question(pair: Pair, transform: Transform) -> dict[str, float]:
 
     Returns:
         `coverage_percent`, `scale`, `scale_factor`, `stretch`, `sd_log_jacobian`, and what `agreement`, `rivals`
-        and `mirror_test` return; `agreement_either`, the larger of `agreement` and `structure`; for rigid
-        transforms `rigid_gap`. Without enough anatomy to look at, only the coverage.
+        and `mirror_test` return; `agreement_either`, the larger of `agreement` and `structure`. Without enough
+        anatomy to look at, only the coverage.
     """
     coarse = Coarse.of(pair, transform)
     evidence = {"coverage_percent": 100 * mean(coarse.inside, coarse.anatomy)}
     if float((coarse.inside * coarse.anatomy).sum()) < _LEAST:
         return evidence
-    stretches = np.linalg.svd(coarse.linear[:-1, :-1], compute_uv=False)
+    stretches = coarse.stretches
     evidence["scale"] = float(np.prod(stretches)) ** (1 / pair.dim)
     evidence["scale_factor"] = max(evidence["scale"], 1 / max(evidence["scale"], 1e-9))
     evidence["stretch"] = float(stretches[0] / max(stretches[-1], 1e-9))
@@ -142,9 +143,7 @@ def question(pair: Pair, transform: Transform) -> dict[str, float]:
     evidence["agreement_either"] = max(evidence["agreement"], evidence["structure"])
     found, mirrored, margins = rivals(coarse)
     evidence |= margins
-    evidence |= mirror_test(coarse, found, mirrored, evidence["alike"] >= _SAME_CONTRAST)
-    if np.abs(stretches - 1).max() < 1e-3 and evidence["sd_log_jacobian"] < 1e-3:
-        evidence["rigid_gap"] = evidence["within_reach"] - evidence["correlation"]
+    evidence |= mirror_test(coarse, found, mirrored)
     return evidence
 
 
@@ -162,4 +161,6 @@ def weigh(evidence: dict[str, float], status: Status = Status.SUCCEEDED) -> Verd
         sentence = f"Do not use this result. {next(s for at, s in reasons if at == 'failed')}"
     elif reasons:
         level, sentence = "suspicious", f"Look before you use this result. {sentences[0]}"
+    elif evidence.get("mirror_z", _TOLD) < _TOLD:
+        sentence += " Left and right look too alike here to tell them apart: that rests on the headers."
     return Verdict(level, sentence, sentences, evidence, dict(THRESHOLDS))
