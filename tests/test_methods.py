@@ -34,7 +34,7 @@ ELSEWHERE = {
     "test_cpd.py": ("cpd",),
     "test_icp.py": ("icp",),
     "test_landmarks.py": ("landmarks",),
-    "test_features_methods.py": ("akaze", "harris", "orb", "sift", "surf"),
+    "test_features_methods.py": ("akaze", "harris", "keypoints3d", "orb", "sift", "surf"),
 }
 
 

@@ -10,6 +10,7 @@ METHODS: dict[str, str] = {
     "deformable": "coincide.methods.classical.deformable:Deformable",
     "harris": "coincide.methods.classical.features:Harris",
     "icp": "coincide.methods.classical.icp:Icp",
+    "keypoints3d": "coincide.methods.classical.features_volume:Keypoints3d",
     "landmarks": "coincide.methods.classical.landmarks:Landmarks",
     "linear": "coincide.methods.classical.linear:Linear",
     "orb": "coincide.methods.classical.features:Orb",

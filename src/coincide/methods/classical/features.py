@@ -39,7 +39,7 @@ class Sift(AbstractMethod):
         OptionError: an unknown model, or a number out of its range.
     """
 
-    model: Literal["rigid", "similarity", "affine"] = "similarity"
+    model: Literal["rigid", "similarity", "affine", "thin_plate"] = "similarity"
     number: int = 4000
     contrast: float = 0.02
     upright: bool = False
@@ -49,7 +49,7 @@ class Sift(AbstractMethod):
     consensus: Consensus = Consensus()  # noqa: RUF009 - frozen
 
     def __post_init__(self) -> None:
-        _check(self.model, self.number, self.contrast, self.equalise, self.spacing)
+        check_options(self.model, self.number, self.contrast, self.equalise, self.spacing)
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         from coincide.features.sift import sift
@@ -78,7 +78,7 @@ class Orb(AbstractMethod):
         OptionError: an unknown model, or a number out of its range.
     """
 
-    model: Literal["rigid", "similarity", "affine"] = "similarity"
+    model: Literal["rigid", "similarity", "affine", "thin_plate"] = "similarity"
     number: int = 4000
     threshold: int = 10
     upright: bool = False
@@ -88,7 +88,7 @@ class Orb(AbstractMethod):
     consensus: Consensus = Consensus()  # noqa: RUF009 - frozen
 
     def __post_init__(self) -> None:
-        _check(self.model, self.number, self.threshold, self.equalise, self.spacing)
+        check_options(self.model, self.number, self.threshold, self.equalise, self.spacing)
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         from coincide.features.orb import orb
@@ -117,7 +117,7 @@ class Akaze(AbstractMethod):
         OptionError: an unknown model, or a number out of its range.
     """
 
-    model: Literal["rigid", "similarity", "affine"] = "similarity"
+    model: Literal["rigid", "similarity", "affine", "thin_plate"] = "similarity"
     number: int = 4000
     threshold: float = 0.0002
     upright: bool = False
@@ -127,7 +127,7 @@ class Akaze(AbstractMethod):
     consensus: Consensus = Consensus()  # noqa: RUF009 - frozen
 
     def __post_init__(self) -> None:
-        _check(self.model, self.number, self.threshold, self.equalise, self.spacing)
+        check_options(self.model, self.number, self.threshold, self.equalise, self.spacing)
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         from coincide.features.akaze import akaze
@@ -157,7 +157,7 @@ class Harris(AbstractMethod):
         OptionError: an unknown model or corner, or a number out of its range.
     """
 
-    model: Literal["rigid", "similarity", "affine"] = "similarity"
+    model: Literal["rigid", "similarity", "affine", "thin_plate"] = "similarity"
     corner: Literal["harris", "shi_tomasi"] = "shi_tomasi"
     number: int = 4000
     quality: float = 0.01
@@ -170,7 +170,7 @@ class Harris(AbstractMethod):
     def __post_init__(self) -> None:
         if self.corner not in ("harris", "shi_tomasi"):
             raise unknown("corner", str(self.corner), ("harris", "shi_tomasi"))
-        _check(self.model, self.number, self.quality, self.equalise, self.spacing)
+        check_options(self.model, self.number, self.quality, self.equalise, self.spacing)
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         from coincide.features.harris import harris
@@ -184,7 +184,7 @@ class Harris(AbstractMethod):
 
 @dataclass(frozen=True)
 class Surf(AbstractMethod):
-    """2-D: SURF keypoints of mahotas.
+    """2-D: SURF keypoints of mahotas; good to about a pixel, less sure of rotations than the others.
 
     Args:
         model: how far the transform goes.
@@ -199,7 +199,7 @@ class Surf(AbstractMethod):
         OptionError: an unknown model, or a number out of its range.
     """
 
-    model: Literal["rigid", "similarity", "affine"] = "similarity"
+    model: Literal["rigid", "similarity", "affine", "thin_plate"] = "similarity"
     number: int = 4000
     threshold: float = 0.1
     equalise: float = 3.0
@@ -208,7 +208,7 @@ class Surf(AbstractMethod):
     consensus: Consensus = Consensus()  # noqa: RUF009 - frozen
 
     def __post_init__(self) -> None:
-        _check(self.model, self.number, self.threshold, self.equalise, self.spacing)
+        check_options(self.model, self.number, self.threshold, self.equalise, self.spacing)
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         from coincide.features.surf import surf
@@ -251,7 +251,12 @@ def look_at(fixed: Image, moving: Image, spacing: float) -> tuple[float, float]:
     return first, second
 
 
-def _check(model: str, number: int, threshold: float, equalise: float, spacing: float) -> None:
+def check_options(model: str, number: int, threshold: float, equalise: float, spacing: float) -> None:
+    """Refuse what no detector can do.
+
+    Raises:
+        OptionError: an unknown model, or a number out of its range.
+    """
     if model not in MODELS:
         raise unknown("model", str(model), MODELS)
     for name, value in (("number of keypoints", number), ("threshold", threshold)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from coincide.features.matching import Matching, match, match_near
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.methods.base import Context, Solution, Status
+from coincide.methods.classical.features_bend import bend
+from coincide.methods.classical.field import field_grid, fielded
 from coincide.methods.recorder import Recorder
 from coincide.ops.sample import sample_affine
 from coincide.optimise.consensus import Agreement, Consensus, agree, agree_opencv, settle
@@ -21,16 +24,25 @@ from coincide.optimise.fit import Model
 from coincide.pair import Pair
 from coincide.preprocess.normalise import normalise
 from coincide.preprocess.shrink import resample_smooth
+from coincide.transforms.base import Transform
 from coincide.transforms.linear import Affine
 
-MODELS = ("rigid", "similarity", "affine")
+MODELS = ("rigid", "similarity", "affine", "thin_plate")
+Reach = Literal["rigid", "similarity", "affine", "thin_plate"]
 _TOLERANCE = 0.04
 """Largest tolerance, as a share of the fixed image's size: two people differ so much after a similarity."""
-_SURE = -3.0
-"""log10 of how many agreements by chance are taken for none."""
+_SURE = -10.0
+"""log10 of how many agreements by chance are taken for none; pictures of different things reach −7, as what looks alike
+is not spread evenly."""
 _REACH = 1.5
 """How far, in tolerances of the agreement so far, the next search looks for partners."""
 _SEARCHES = 5
+_FIELD = {2: 300, 3: 100}
+"""Voxels across the field that stands in for a spline; it bends over no shorter lengths than its points lie apart."""
+_REACHES = (1.0, 0.7, 0.5)
+"""How far, in the largest tolerance, each search for a spline looks for partners round the one before."""
+_LEAST_JACOBIAN = 0.1
+"""Smallest Jacobian determinant that a spline may have, relative to its linear part."""
 _NARROWER = 0.02
 """By how much more (log10, for each pair) a closer agreement must defy chance, lest a few pairs of many win by it."""
 
@@ -59,7 +71,7 @@ def solve_by_keypoints(
     pair: Pair,
     context: Context,
     detect: Detect,
-    model: Model,
+    model: Reach,
     spacings: tuple[float, float],
     matching: Matching,
     consensus: Consensus,
@@ -91,10 +103,15 @@ def solve_by_keypoints(
         found = detect(fixed), detect(moving)
     with recorder.timed("matching"):
         recorder.say("matching", f"matching {len(found[0])} with {len(found[1])} keypoints")
-        search = _Search(fixed, moving, found, model, matching, consensus, context.seed)
+        linear: Model = "affine" if model == "thin_plate" else model
+        search = Search(fixed, moving, found, linear, matching, consensus, context.seed)
         agreement, pairs = search.run()
     recorder.evidence |= {"keypoints_fixed": len(found[0]), "keypoints_moving": len(found[1])}
-    return _finish(recorder, search, agreement, pairs, start, pair)
+    if agreement is None or agreement.chance > _SURE:
+        return _refused(recorder, search, agreement, pairs, start)
+    if model == "thin_plate":
+        return _bent(recorder, search, agreement, start, pair)
+    return _straight(recorder, search, agreement, pairs, start, pair)
 
 
 def see(image: Image, spacing: float, matrix: np.ndarray) -> Seen:
@@ -117,7 +134,7 @@ def _channel(values: np.ndarray):
 
 
 @dataclass(frozen=True, eq=False)
-class _Search:
+class Search:
     """One search for partners: the keypoints of both images, and the rules.
 
     Args:
@@ -145,7 +162,7 @@ class _Search:
         if agreement is None or agreement.chance > _SURE:
             return agreement, pairs
         for _ in range(_SEARCHES):
-            near = self._near(agreement)
+            near = self.near(Affine(agreement.matrix), _REACH * max(agreement.tolerance, self._pixel))
             again = settle(
                 *self.points(near), agreement, self.model, _REACH * agreement.tolerance, self.consensus
             )
@@ -159,23 +176,26 @@ class _Search:
 
     def _agree(self, pairs: np.ndarray) -> Agreement | None:
         source, target = self.points(pairs)
-        sizes = [(np.array(seen.grid.shape) - 1) * seen.grid.spacing for seen in (self.fixed, self.moving)]
-        rules = self.consensus
+        size, rules = (np.array(self.moving.grid.shape) - 1) * self.moving.grid.spacing, self.consensus
         if rules.kind == "contrario":
-            largest = rules.tolerance or _TOLERANCE * float(np.prod(sizes[0]) ** (1 / len(sizes[0])))
-            return agree(source, target, self.model, largest, sizes[1], self.seed, rules)
-        return agree_opencv(source, target, self.model, rules.tolerance or 3 * self._pixel, sizes[1], rules)
+            return agree(source, target, self.model, self.largest, size, self.seed, rules)
+        return agree_opencv(source, target, self.model, rules.tolerance or 3 * self._pixel, size, rules)
 
     @property
     def _pixel(self) -> float:
         return float(max(self.fixed.grid.spacing.max(), self.moving.grid.spacing.max()))
 
-    def _near(self, agreement: Agreement) -> np.ndarray:
-        """Pairs that look alike and lie near where `agreement` expects them."""
+    @property
+    def largest(self) -> float:
+        """The largest tolerance, mm."""
+        size = (np.array(self.fixed.grid.shape) - 1) * self.fixed.grid.spacing
+        return self.consensus.tolerance or _TOLERANCE * float(np.prod(size) ** (1 / len(size)))
+
+    def near(self, first: Transform, reach: float) -> np.ndarray:
+        """Pairs that look alike and lie within `reach` (mm) of where `first` expects them."""
         grid = self.moving.grid
-        expected = grid.index(Affine(agreement.matrix)(self.fixed.grid.world(self.found[0].index)))
-        reach = _REACH * max(agreement.tolerance, self._pixel) / grid.spacing.max()
-        return match_near(*self.found, expected, reach, self.matching.ratio)[0]
+        expected = grid.index(first(self.fixed.grid.world(self.found[0].index)))
+        return match_near(*self.found, expected, reach / grid.spacing.max(), self.matching.ratio)[0]
 
     def points(self, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The pairs' places in the fixed and in the start's world, mm."""
@@ -188,32 +208,73 @@ class _Search:
         return Matches(source, start(target), inlier)
 
 
-def _finish(
-    recorder: Recorder, search: _Search, agreement: Agreement | None, pairs, start: Affine, pair: Pair
-):
-    number = 0 if agreement is None else int(agreement.inlier.sum())
-    recorder.evidence |= {
-        "matches": len(pairs),
-        "inliers": number,
-        "inlier_ratio": number / max(len(pairs), 1),
-    }
-    if agreement is None or agreement.chance > _SURE:
-        inlier = np.zeros(len(pairs), bool) if agreement is None else agreement.inlier
-        told = f"{number} of {len(pairs)} matched keypoints agree, which is no more than chance brings about."
-        recorder.decide(told)
-        failed = recorder.solution(start, None, Status.NO_CORRESPONDENCE)
-        return replace(failed, matches=search.matches(pairs, inlier, start))
+def _refused(
+    recorder: Recorder, search: Search, agreement: Agreement | None, pairs, start: Affine
+) -> Solution:
+    """The start as it was, with the status that says so."""
+    inlier = np.zeros(len(pairs), bool) if agreement is None else agreement.inlier
+    _count(recorder, inlier)
+    told = (
+        f"{inlier.sum()} of {len(pairs)} matched keypoints agree, which is no more than chance brings about."
+    )
+    recorder.decide(told)
+    solution = recorder.solution(start, None, Status.NO_CORRESPONDENCE)
+    return replace(solution, matches=search.matches(pairs, inlier, start))
+
+
+def _straight(
+    recorder: Recorder, search: Search, agreement: Agreement, pairs, start: Affine, pair: Pair
+) -> Solution:
+    """The linear transform that was agreed on."""
+    _count(recorder, agreement.inlier)
     source, target = search.points(pairs)
-    residual = np.linalg.norm(Affine(agreement.matrix)(source) - target, axis=1)[agreement.inlier]
-    recorder.evidence |= {
-        "residual_mm": float(np.sqrt((residual**2).mean())),
-        "tolerance_mm": agreement.tolerance,
-        "chance_log10": agreement.chance,
-    }
+    _weigh(recorder, agreement, (Affine(agreement.matrix)(source) - target)[agreement.inlier])
     recorder.decide(
-        f"{number} of {len(pairs)} matched keypoints agree within {agreement.tolerance:.2g} mm; by chance so many "
-        f"would once in 10^{-agreement.chance:.0f} pairs of images."
+        f"{agreement.inlier.sum()} of {len(pairs)} matched keypoints agree within {agreement.tolerance:.2g} mm; by "
+        f"chance so many would once in 10^{-agreement.chance:.0f} pairs of images."
     )
     transform = Affine(start.matrix @ agreement.matrix, pair.fixed.grid.centre)
     solution = recorder.solution(transform, transform.inverse(), Status.SUCCEEDED)
     return replace(solution, matches=search.matches(pairs, agreement.inlier, start))
+
+
+def _bent(recorder: Recorder, search: Search, agreement: Agreement, start: Affine, pair: Pair) -> Solution:
+    """The thin-plate spline near the pairs that their neighbours bear out."""
+    with recorder.timed("spline"):
+        size = np.ptp(pair.fixed.grid.corners, axis=0).max()
+        grid = field_grid(pair.fixed.grid, max(float(pair.fixed.grid.spacing.max()), size / _FIELD[pair.dim]))
+        first: Transform = Affine(agreement.matrix)
+        for share in _REACHES:
+            reach = share * search.largest
+            pairs = search.near(first, reach)
+            source, target = search.points(pairs)
+            found = bend(source, target, first, reach, grid)
+            if found is None:
+                return _refused(recorder, search, None, pairs, start)
+            first, inlier, stiffness = found
+        done = fielded(first, found[0].linear, grid, _LEAST_JACOBIAN)
+    _count(recorder, inlier)
+    _weigh(recorder, agreement, (first(source) - target)[inlier])
+    recorder.evidence["stiffness"] = stiffness
+    recorder.decide(
+        f"{inlier.sum()} of {len(pairs)} keypoints, matched near where an affine transform puts them, are borne out by "
+        f"their neighbours; a stiffness of {stiffness:g} foretells left-out ones best."
+    )
+    if done.mended:
+        recorder.decide(f"The spline folded at {done.mended:,} voxels of its field and was smoothed there.")
+    solution = recorder.solution(start @ done.transform, done.inverse @ start.inverse(), Status.SUCCEEDED)
+    return replace(solution, matches=search.matches(pairs, inlier, start))
+
+
+def _count(recorder: Recorder, inlier: np.ndarray) -> None:
+    number = int(inlier.sum())
+    share = number / max(len(inlier), 1)
+    recorder.evidence |= {"matches": len(inlier), "inliers": number, "inlier_ratio": share}
+
+
+def _weigh(recorder: Recorder, agreement: Agreement, residual: np.ndarray) -> None:
+    recorder.evidence |= {
+        "residual_mm": float(np.sqrt((residual**2).sum(1).mean())),
+        "tolerance_mm": agreement.tolerance,
+        "chance_log10": agreement.chance,
+    }
