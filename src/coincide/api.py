@@ -14,11 +14,12 @@ from coincide.checksum import describe_file
 from coincide.errors import OptionError
 from coincide.image import Image, Kind
 from coincide.io import as_image, as_mask, read_points, read_transform
+from coincide.io.images import count_voxels
 from coincide.methods import AbstractMethod
 from coincide.optimise.progress import Event, Progress, silent
 from coincide.pair import Pair
 from coincide.points import Points
-from coincide.registration import Registration, configured
+from coincide.registration import Registration, check_memory, configured
 from coincide.registration import register as register_pair
 from coincide.similarity import Similarity
 from coincide.transforms.base import Transform
@@ -88,6 +89,9 @@ def register(
     # Names are checked before files are opened, as that takes no time.
     chosen = configured(method, transform, preset, similarity, use_landmarks)
     check_device(device)
+    # Images that the work would have no room for are not read, by what their headers say.
+    sizes = [count_voxels(source) or 0 for source in (fixed, moving) if is_path(source)]
+    check_memory(max(sizes, default=0), transform)
     report(Event("reading"))
     sources = {
         "fixed": fixed,

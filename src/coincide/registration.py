@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from coincide.errors import IntensityError, OptionError, OverlapError, RegistrationFailedError
+from coincide.features.matches import Matches
 from coincide.image import Image
 from coincide.measures.summary import measure
 from coincide.measures.verdict import Verdict, judge
@@ -48,6 +49,7 @@ class Registration:
         trace: the recorded iterations.
         decisions: what `auto` and the method decided, and why.
         provenance: versions, resolved settings, geometry of the inputs, seed, threads, timings, peak memory.
+        matches: the pairs of points the method worked with, and which of them bear the result; None without any.
     """
 
     pair: Pair
@@ -61,6 +63,7 @@ class Registration:
     trace: tuple[Step, ...]
     decisions: tuple[str, ...]
     provenance: dict[str, Any]
+    matches: Matches | None = None
 
 
 _BYTES_PER_VOXEL = {"rigid": 60, "similarity": 60, "affine": 60, "deformable": 190}
@@ -104,7 +107,7 @@ def register(
         RegistrationFailedError: judged failed, and `throw` was asked for.
     """
     chosen = configured(method, transform, preset, similarity, use_landmarks)
-    _check_memory(pair, transform or "deformable")
+    check_memory(max(pair.fixed.grid.size, pair.moving.grid.size), transform)
     check_pair(pair)
     progress = foreseen(progress, chosen, pair, threads or get_threads())
     begun = time.perf_counter()
@@ -182,11 +185,14 @@ def check_pair(pair: Pair) -> None:
         )
 
 
-def _check_memory(pair: Pair, transform: str) -> None:
-    voxels = max(pair.fixed.grid.size, pair.moving.grid.size)
-    needed = voxels * _BYTES_PER_VOXEL.get(transform, 190)
+def check_memory(voxels: int, transform: str | None = None) -> None:
+    """Refuse to register images of so many `voxels` (the larger one's) where the memory would not suffice.
+
+    Raises:
+        ResourceError: with the estimate, and what can be had.
+    """
     require(
-        needed,
+        voxels * _BYTES_PER_VOXEL[transform or "deformable"],
         f"registering {voxels:,} voxels",
         "Resample the images to larger voxels first, or crop them to the anatomy.",
     )
@@ -212,6 +218,7 @@ def _finish(pair: Pair, solution: Solution, inverse: Transform, progress: Progre
         solution.trace,
         solution.decisions,
         {},
+        solution.matches,
     )
 
 

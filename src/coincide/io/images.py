@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -49,6 +50,16 @@ def read_image(
             f"{path}: a spacing can be given for PNG, JPEG and TIFF only; this format states its own."
         )
     return _module(name).read(path, kind, time_index)
+
+
+def count_voxels(path: str | Path) -> int | None:
+    """Voxels of one volume of a file, by its header alone; None for pictures, which must be read to know.
+
+    Raises:
+        InputError: see the format's module for which one and why.
+    """
+    name = _format(path, FORMATS) or "sitk"
+    return None if name == "picture" else math.prod(_module(name).shape(path)[:3])
 
 
 def write_image(image: Image, path: str | Path, like_dtype: Any = None) -> None:

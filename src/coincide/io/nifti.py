@@ -46,6 +46,12 @@ def read(path: str | Path, kind: str = "intensity", time_index: int | None = Non
         return from_nibabel(loaded, kind, time_index, str(path))
 
 
+def shape(path: str | Path) -> tuple[int, ...]:
+    """What the header says of the file's shape; errors as for `read`."""
+    with opened(path) as loaded:
+        return tuple(loaded.shape)
+
+
 def from_nibabel(
     image: Any, kind: str = "intensity", time_index: int | None = None, name: str = "image"
 ) -> Image:

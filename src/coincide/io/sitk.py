@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +47,32 @@ def read(path: str | Path, kind: str = "intensity", time_index: int | None = Non
         LabelError: labels that are not integers.
     """
     path = existing(path)
+    with _told(path):
+        image = _reader(path).Execute()
+    return from_sitk(image, kind, time_index, str(path))
+
+
+def shape(path: str | Path) -> tuple[int, ...]:
+    """What the header says of the file's shape; errors as for `read`."""
+    path = existing(path)
+    with _told(path):
+        return tuple(_reader(path).GetSize())
+
+
+def _reader(path: Path) -> Any:
+    """A reader that knows the header, of a file that is large enough and not too large."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    _check_size(reader, path)
+    return reader
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn the library's complaints into ours."""
     try:
-        reader.ReadImageInformation()
-        _check_size(reader, path)
-        image = reader.Execute()
+        yield
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         if "spacing" in str(error) or "direction" in str(error):
@@ -61,7 +83,6 @@ def read(path: str | Path, kind: str = "intensity", time_index: int | None = Non
             f"{path}: cannot be read ({reason}). It is truncated or damaged, or of a format that neither "
             "nibabel nor SimpleITK knows; convert it to NIfTI."
         ) from error
-    return from_sitk(image, kind, time_index, str(path))
 
 
 def _check_size(reader: Any, path: Path) -> None:
