@@ -172,7 +172,7 @@ def to_level(field: Tensor, source: Grid, target: Grid) -> Tensor:
     """`field` (voxels of `source`) on `target`, in its voxels; both grids have the same directions."""
     index = source.inverse_affine @ target.affine
     ratio = torch.as_tensor(source.spacing / target.spacing, dtype=field.dtype).reshape(-1, *[1] * source.dim)
-    return (sample_affine(field.contiguous(), index, target.shape, "edge") * ratio).contiguous()
+    return sample_affine(field.contiguous(), index, target.shape, "edge").mul_(ratio)
 
 
 def tapered(field: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
@@ -187,17 +187,11 @@ def tapered(field: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
             border = max(border, float(field.select(axis, end).square().sum(0).max()) ** 0.5)
     pad = int(np.ceil(2.5 * border)) + 2
     target = grid.cropped([-pad] * grid.dim, np.asarray(grid.shape) + pad)
-    wide = torch.empty((grid.dim, *target.shape), dtype=field.dtype)
-    for component, values in zip(wide, field):
-        component.copy_(_extended(values, pad))
+    wide = torch.nn.functional.pad(field[None], (pad,) * (2 * grid.dim), mode="replicate")[0]
+    ramp = torch.arange(pad, dtype=field.dtype) / pad
+    ramp = ramp * ramp * (3 - 2 * ramp)
+    for axis in range(1, field.ndim):
+        across = [-1 if a == axis else 1 for a in range(field.ndim)]
+        wide.narrow(axis, 0, pad).mul_(ramp.reshape(across))
+        wide.narrow(axis, wide.shape[axis] - pad, pad).mul_(ramp.flip(0).reshape(across))
     return wide, target
-
-
-def _extended(values: Tensor, pad: int) -> Tensor:
-    """`values` `(*shape)` with `pad` more voxels on every side, falling from the border's value to zero."""
-    for axis, n in enumerate(values.shape):
-        position = torch.arange(-pad, n + pad)
-        ramp = torch.minimum(position + pad, n - 1 + pad - position).clamp(0, pad).to(values.dtype) / pad
-        weight = (ramp * ramp * (3 - 2 * ramp)).reshape([-1 if a == axis else 1 for a in range(values.ndim)])
-        values = values.index_select(axis, position.clamp(0, n - 1)) * weight
-    return values
