@@ -1,14 +1,23 @@
 """Every feature method finds known motions of real pictures, and says when there is nothing to find."""
 
+import io
+import sys
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image as Canvas
 
+from coincide.errors import DimensionError, MissingPackageError, OptionError
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.methods import Status, parse
+from coincide.methods.classical.features import look_at
 from coincide.ops.sample import sample
 from coincide.pair import Pair
+from coincide.registration import register
+from coincide.report.pictures import figure
+from coincide.transforms import Displacement
 from coincide.transforms.linear import about, rotation_matrix, similarity
 
 CLAIMED = {"akaze": 0.3, "harris": 0.5, "orb": 0.4, "sift": 0.2, "surf": 1.5}
@@ -74,7 +83,7 @@ def test_a_known_motion_is_found(method, model, camera):
     # pixels that are no squares, and on the other side of the mirror
     flip = np.array([[0.0, 1.0], [1.0, 0.0]])
     pair = Pair(fixed, moved(fixed, truth, (0.9, 0.75), flip, spoiled=True))
-    solution = parse(f"{method}:model={model}").solve(pair)
+    solution = parse(f"{method}:model={model},number=2000").solve(pair)
     assert solution.status is Status.SUCCEEDED
     assert error_px(solution.transform, truth, fixed) < CLAIMED[method]
     part = solution.transform.matrix[:2, :2]
@@ -157,3 +166,142 @@ def test_a_known_motion_is_found_in_a_volume(spec, angles, scale, contrast, fixe
     points = points[moving.grid.inside(truth(points))]
     error = np.linalg.norm(solution.transform(points) - truth(points), axis=1).mean()
     assert error < 0.25 * 2.0
+
+
+@pytest.mark.parametrize("method", CLAIMED)
+def test_different_things_are_not_registered(method, camera):
+    fixed = imaged(camera)
+    other = imaged(real("coins")[:280], name="coins")
+    solution = parse(f"{method}:model=affine").solve(Pair(fixed, other))
+    assert solution.status is Status.NO_CORRESPONDENCE
+    assert "Too few places" in solution.status.value
+    assert "no more than chance" in solution.decisions[-1]
+    assert solution.evidence["keypoints_fixed"] > 100
+    assert not solution.matches.inlier.all()
+
+
+def test_next_to_nothing_to_see_is_no_correspondence(camera):
+    i, j = np.meshgrid(np.arange(90.0), np.arange(80.0), indexing="ij")
+    hill, wall = (np.exp(-((i - 30) ** 2 + (j - 50) ** 2) / 800), 1 / (1 + np.exp((30 - i) / 4)))
+    hill, wall = imaged(hill.astype(np.float32)), imaged(wall.astype(np.float32))
+    for method in CLAIMED:
+        assert parse(method).solve(Pair(hill, wall)).status is Status.NO_CORRESPONDENCE
+    flat = np.linspace(0, 1, 20**3, dtype=np.float32).reshape(20, 20, 20)
+    volume = Image(torch.from_numpy(flat)[None], Grid.from_spacing((20, 20, 20), 2.0))
+    assert parse("keypoints3d").solve(Pair(volume, volume)).status is Status.NO_CORRESPONDENCE
+
+
+def test_what_was_matched_is_told(camera):
+    fixed = imaged(camera)
+    truth = similarity(30, (4, 9), 1.0, fixed.grid.centre)
+    solution = parse("sift:model=rigid").solve(Pair(fixed, moved(fixed, truth, (0.8, 0.8))))
+    evidence, matches = solution.evidence, solution.matches
+    assert evidence["matches"] == len(matches) > evidence["inliers"] == matches.inlier.sum() > 50
+    assert evidence["inlier_ratio"] == pytest.approx(matches.inlier.mean())
+    apart = np.linalg.norm(solution.transform(matches.fixed) - matches.moving, axis=1)
+    assert np.sqrt((apart[matches.inlier] ** 2).mean()) == pytest.approx(evidence["residual_mm"], rel=1e-6)
+    assert apart[matches.inlier].max() < evidence["tolerance_mm"] < 1.0
+    assert evidence["chance_log10"] < -100
+    assert all(isinstance(float(v), float) for v in evidence.values())
+
+
+def test_the_same_seed_gives_the_same_result(camera):
+    fixed = imaged(camera)
+    pair = Pair(fixed, moved(fixed, truth_of("similarity", fixed.grid), (0.8, 0.8)))
+    once, again = (parse("orb").solve(pair).transform.matrix for _ in range(2))
+    np.testing.assert_array_equal(once, again)
+
+
+def test_an_initial_transform_turns_what_upright_features_look_at(camera):
+    fixed = imaged(camera)
+    truth = similarity(120, (9, -14), 1.0, fixed.grid.centre)
+    moving = moved(fixed, truth, (0.8, 0.8))
+    method = parse("sift:upright=true,model=rigid")
+    assert method.solve(Pair(fixed, moving)).status is Status.NO_CORRESPONDENCE
+    near = similarity(115, (2, -3), 1.0, fixed.grid.centre)
+    solution = method.solve(Pair(fixed, moving, initial=near))
+    assert solution.status is Status.SUCCEEDED
+    assert error_px(solution.transform, truth, fixed) < 0.2
+    apart = np.linalg.norm(solution.transform(solution.matches.fixed) - solution.matches.moving, axis=1)
+    assert apart[solution.matches.inlier].max() < 1
+
+
+def test_masks_keep_keypoints_out(camera):
+    fixed = imaged(camera)
+    mask = torch.zeros(fixed.grid.shape, dtype=torch.bool)
+    mask[100:300, 80:320] = True
+    truth = truth_of("rigid", fixed.grid)
+    pair = Pair(fixed.with_mask(mask), moved(fixed, truth, (0.8, 0.8)))
+    solution = parse("akaze:model=rigid").solve(pair)
+    assert error_px(solution.transform, truth, fixed) < 0.3
+    inside = fixed.grid.index(solution.matches.fixed)
+    assert ((inside > (98, 78)) & (inside < (302, 322))).all()
+
+
+@pytest.mark.parametrize("kind", ["magsac", "ransac"])
+def test_opencv_finds_the_agreement_too(kind, camera):
+    fixed = imaged(camera)
+    truth = truth_of("affine", fixed.grid)
+    pair = Pair(fixed, moved(fixed, truth, (0.8, 0.8)))
+    solution = parse(
+        f"sift:model=affine,consensus=consensus(kind={kind}),matching=matching(search=flann)"
+    ).solve(pair)
+    assert error_px(solution.transform, truth, fixed) < 0.2
+
+
+def test_what_cannot_be_registered_is_refused(camera, fixed_volume):
+    picture = imaged(camera)
+    with pytest.raises(DimensionError, match="registers 2-D images, found 3-D"):
+        parse("sift").solve(Pair(fixed_volume, fixed_volume))
+    with pytest.raises(DimensionError, match="registers 3-D images, found 2-D"):
+        parse("keypoints3d").solve(Pair(picture, picture))
+    field = Displacement(torch.zeros((2, *picture.grid.shape)), picture.grid)
+    with pytest.raises(OptionError, match="cannot start from a deformable"):
+        parse("orb").solve(Pair(picture, picture, initial=field))
+    with pytest.raises(OptionError, match="for 2-D images"):
+        parse("keypoints3d:consensus=consensus(kind=magsac)").solve(Pair(fixed_volume, fixed_volume))
+    for wrong in (
+        "sift:model=projective",
+        "sift:number=0",
+        "orb:threshold=0",
+        "akaze:threshold=-1",
+        "harris:corner=foerstner",
+        "harris:equalise=-1",
+        "surf:spacing=-2",
+        "keypoints3d:describe=brief",
+        "sift:matching=matching(ratio=2)",
+    ):
+        with pytest.raises(OptionError):
+            parse(wrong)
+
+
+def test_without_the_extra_the_way_out_is_named(monkeypatch, camera):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    picture = imaged(camera)
+    with pytest.raises(MissingPackageError, match=r"opencv-python-headless.*coincide\[features\]"):
+        parse("sift").solve(Pair(picture, picture))
+
+
+def test_pictures_are_looked_at_alike_unless_their_sizes_differ_too_much():
+    def blank(number, spacing):
+        return Image(torch.zeros((1, number, number)), Grid.from_spacing((number, number), spacing))
+
+    assert look_at(blank(1400, 0.5), blank(800, 0.8), 0.0) == (0.8, 0.8)
+    assert look_at(blank(4001, 0.1), blank(400, 0.8), 0.0) == (0.8, 0.8)
+    assert look_at(blank(4000, 0.1), blank(4000, 0.1), 0.0) == pytest.approx((0.4, 0.4), rel=1e-3)
+    small, large = look_at(blank(600, 0.1), blank(600, 1.0), 0.0)
+    assert large == 1.0
+    assert small == pytest.approx(0.12, rel=0.01)
+    assert look_at(blank(60, 1), blank(60, 1), 0.25) == (0.25, 0.25)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_the_report_draws_the_matches(dim, camera, fixed_volume):
+    fixed = imaged(camera) if dim == 2 else fixed_volume
+    result = register(Pair(fixed, fixed), "sift" if dim == 2 else "keypoints3d:upright=true")
+    assert result.verdict.level != "failed"
+    picture = np.asarray(Canvas.open(io.BytesIO(figure(result, "matches")))).astype(int)
+    if dim == 2:  # side by side
+        assert picture.shape[1] > 1.8 * picture.shape[0]
+    cyan = (picture[..., 2] - picture[..., 0] > 60) & (picture[..., 1] - picture[..., 0] > 60)
+    assert cyan.sum() > 200

@@ -138,11 +138,17 @@ def _explore(
 def agree_opencv(
     source, target, model: Model, tolerance: float, extent, options: Consensus
 ) -> Agreement | None:
-    """As `agree`, by OpenCV's MAGSAC++ or RANSAC for affine transforms in 2-D, refitted to `model`."""
+    """As `agree`, by OpenCV's MAGSAC++ or RANSAC for affine transforms in 2-D, refitted to `model`.
+
+    Raises:
+        OptionError: the points are in 3-D.
+    """
     from coincide.features.packages import opencv
 
     cv2 = opencv()
     source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    if source.shape[1] != 2:
+        raise OptionError(f"consensus {options.kind!r} is for 2-D images. Take contrario.")
     if len(source) < fewest("affine", 2) + 2:
         return None
     method = cv2.USAC_MAGSAC if options.kind == "magsac" else cv2.RANSAC

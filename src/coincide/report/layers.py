@@ -59,7 +59,7 @@ def closer(scene: Scene) -> tuple[Layer, ...]:
     if pair.fixed_points and pair.moving_points:
         carried = pair.moving_points.mapped(scene.registration.inverse)
         found = (*found, _landmarks(scene, pair.fixed_points.world, carried.world))
-    return found
+    return found if scene.registration.matches is None else (*found, _matches(scene))
 
 
 def _each(scene: Scene, draw: Callable[[View], np.ndarray]) -> tuple[np.ndarray, ...]:
@@ -250,6 +250,21 @@ def _landmarks(scene: Scene, here: np.ndarray, there: np.ndarray) -> Layer:
     return Layer(
         "landmarks", "Landmarks", words, legend, _each(scene, lambda v: draw_landmarks(v, here, there))
     )
+
+
+def _matches(scene: Scene) -> Layer:
+    from coincide.report.matches import REJECTED, draw_matches
+
+    matches = scene.registration.matches
+    assert matches is not None
+    beside = "below" if scene.views[0].plane.normal is not None else "on the right"
+    words = (
+        f"{len(matches):,} points of the fixed image and their partners in the moving one ({beside}, as it came). The "
+        f"{int(matches.inlier.sum()):,} pairs that agree bear the result; where very many, some of them are drawn"
+    )
+    words += "; the paler, the further from the plane." if beside == "below" else "."
+    legend = ((css(paint.MOVING), "agree with the result"), (css(REJECTED), "do not"))
+    return Layer("matches", "Matches", words, legend, draw_matches(scene, matches))
 
 
 def _above(
