@@ -106,13 +106,16 @@ class Results:
 
     def write(self, registration: Registration, argv: Sequence[str] = (), report: bool = True) -> list[str]:
         """Write the rest of a registration whose transforms were kept; arguments and errors as `write_results`."""
-        with self._keeping():
-            self._written += _write_images(registration, self.folder, self._written, argv)
-        if report:
-            from coincide.report import write_report
+        from coincide.report.page import render, write_page
 
+        with ThreadPoolExecutor(1) as pool:
+            # drawn while the images are packed, written when they are safe
+            page = pool.submit(render, registration) if report else None
             with self._keeping():
-                write_report(registration, self.folder / REPORT)
+                self._written += _write_images(registration, self.folder, self._written, argv)
+        if page is not None:
+            with self._keeping():
+                write_page(page.result(), self.folder / REPORT)
             self._written.append(REPORT)
         return list(self._written)
 

@@ -32,7 +32,11 @@ def write_report(registration: Registration, path: str | os.PathLike, title: str
     Raises:
         OutputError: the file cannot be written.
     """
-    page = render(registration, title)
+    write_page(render(registration, title), path)
+
+
+def write_page(page: str, path: str | os.PathLike) -> None:
+    """Write a page that was rendered; errors as `write_report`."""
     with whole_file(os.fspath(path)) as scratch:
         scratch.write_text(page, encoding="utf-8")
 
