@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,16 +19,34 @@ from coincide.preprocess.foreground import bounding_box, foreground_weights
 from coincide.preprocess.shrink import resample_smooth
 from coincide.similarity import LNCC
 
-STEPS, SIMILARITY, RULE = 10, LNCC(4), Rule(force_sigma=2.0, field_sigma=0.5)
-"""The deformation on either side; chosen on the donors of the fit set."""
+SIMILARITY = LNCC(4)
+"""What is followed on either side."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """One way to look at both sides: how they are deformed.
+
+    Args:
+        rule: how steps are made.
+        steps: how many.
+    """
+
+    rule: Rule
+    steps: int
+
+
+COARSELY = Look(Rule(force_sigma=2.5, field_sigma=1.2), 15)
+FINELY = Look(Rule(force_sigma=2.0, field_sigma=0.5), 10)
 
 
 def mirror_test(coarse: Coarse, found: np.ndarray, mirrored: np.ndarray) -> dict[str, float]:
     """Deform from what was found and from its mirror image, alike, and see which comes closer.
 
     A head looks much like its mirror image, so linear registration cannot tell; once the large differences are
-    deformed away, the lesser asymmetries that people share show. Both sides start from that part of the deformation
-    found which is its own mirror image, for it favours neither.
+    deformed away, the lesser asymmetries that people share show. It is done twice, for where such a deformation ends
+    is a matter of chance: on the coarse images from no deformation, and on the finer ones from that part of the
+    deformation found which is its own mirror image, and favours neither side.
 
     Args:
         coarse: the coarse level.
@@ -35,27 +55,75 @@ def mirror_test(coarse: Coarse, found: np.ndarray, mirrored: np.ndarray) -> dict
 
     Returns:
         `mirror_gain`: by how much the squared local correlation of what was found is higher; `mirror_z`: the same over
-        its standard error, block by block; where the transform is rigid `rigid_gap`: by how much the deformation
-        brings it above that of the rigid motion.
+        its standard error, block by block; both the mean of the two; `within_reach`: what that of what was found came
+        to on the finer images.
     """
-    fixed, moving = coarse.finer
-    start, stop = bounding_box(foreground_weights(fixed), 0.0)
-    margin = np.ceil(3 * coarse.grid.spacing / fixed.grid.spacing).astype(int)
-    grid = fixed.grid.cropped(np.maximum(start - margin, 0), np.minimum(stop + margin, fixed.grid.shape))
-    target = resample_smooth(fixed.data, fixed.grid, grid)
-    where = surroundings((target[0] > 0.1).float())
-    plane = reflection(coarse.points, found, mirrored)
-    begun = to_level(shared(coarse, found, plane), coarse.grid, grid)
-    own, other = (_alike(grid, target, moving, matrix, begun, STEPS) for matrix in (found, mirrored))
-    blocks = block_means(own - other, where, round(coarse.block * coarse.grid.spacing[0] / grid.spacing[0]))
-    evidence = {
-        "mirror_gain": mean(own - other, where),
-        "mirror_z": float(blocks.mean() / (blocks.std() / np.sqrt(len(blocks)) + 1e-6)),
-    }
-    if coarse.is_rigid:
-        as_found = _alike(grid, target, moving, coarse.linear, torch.zeros_like(begun), 0)
-        evidence["rigid_gap"] = mean(own - as_found, where)
-    return evidence
+    begun = shared(coarse, found, reflection(coarse.points, found, mirrored))
+    coarsely = Sight.of(coarse, coarse.fixed, coarse.moving, torch.zeros_like(begun))
+    finely = Sight.of(coarse, *coarse.finer, begun)
+    gains, scores, reach = [], [], 0.0
+    for sight, look in ((coarsely, COARSELY), (finely, FINELY)):
+        own = sight.alike(found, look)
+        difference = own - sight.alike(mirrored, look)
+        reach = mean(own, sight.where)
+        gains.append(mean(difference, sight.where))
+        scores.append(standard_errors(block_means(difference, sight.where, sight.block)))
+    return {"mirror_gain": sum(gains) / 2, "mirror_z": sum(scores) / 2, "within_reach": reach}
+
+
+def standard_errors(values: np.ndarray) -> float:
+    """The mean of `values` in its standard errors."""
+    return float(values.mean() / (values.std() / np.sqrt(len(values)) + 1e-6))
+
+
+def reached(coarse: Coarse) -> float:
+    """The squared local correlation that the linear part of the transform reaches on the finer images."""
+    sight = Sight.of(coarse, *coarse.finer, torch.zeros((coarse.grid.dim, *coarse.grid.shape)))
+    return mean(sight.alike(coarse.linear, Look(Rule(), 0)), sight.where)
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """The fixed anatomy's box, at one level.
+
+    Args:
+        grid: of the box.
+        target: the fixed image there, `(1, *shape)`.
+        where: the anatomy and a rim, `(*shape)`.
+        moving: at about the same voxel size.
+        field: that both sides start from, `(dim, *shape)`, voxels.
+        block: edge of the blocks that are looked at apart, voxels.
+    """
+
+    grid: Grid
+    target: Tensor
+    where: Tensor
+    moving: Image
+    field: Tensor
+    block: int
+
+    @classmethod
+    def of(cls, coarse: Coarse, fixed: Image, moving: Image, field: Tensor) -> Sight:
+        """Of either level's images; `field` in voxels of the coarse grid."""
+        start, stop = bounding_box(foreground_weights(fixed), 0.0)
+        margin = np.ceil(3 * coarse.grid.spacing / fixed.grid.spacing).astype(int)
+        grid = fixed.grid.cropped(np.maximum(start - margin, 0), np.minimum(stop + margin, fixed.grid.shape))
+        target = resample_smooth(fixed.data, fixed.grid, grid)
+        block = round(coarse.block * float(coarse.grid.spacing[0] / grid.spacing[0]))
+        where = surroundings((target[0] > 0.1).float())
+        return cls(grid, target, where, moving, to_level(field, coarse.grid, grid), block)
+
+    def alike(self, matrix: np.ndarray, look: Look) -> Tensor:
+        """Squared local correlation, `(*shape)`, that a deformation from `matrix` and the field comes to."""
+        moving, grid = self.moving, self.grid
+        data = resample_smooth(moving.data, moving.grid, grid, matrix)
+        index = moving.grid.inverse_affine @ matrix @ grid.affine
+        inside = sample_affine(torch.ones_like(moving.data), index, grid.shape, "zero")[0] > 0.5
+        level = Level(grid, self.target, data, None, None if bool(inside.all()) else inside)
+        field = descend(level, self.field, SIMILARITY, look.rule, look.steps)
+        known = warp(inside.float()[None], field)[0]
+        # what lies outside of the moving image agrees by chance alone
+        return local_correlation(self.target[0], warp(data, field)[0], known) * known
 
 
 def reflection(points: np.ndarray, found: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
@@ -84,17 +152,3 @@ def shared(coarse: Coarse, found: np.ndarray, mirror: np.ndarray) -> Tensor:
     image = sample_affine(field, index, grid.shape, "edge")
     turned = torch.einsum("ab,b...->a...", torch.from_numpy(index[:dim, :dim]).float(), image)
     return ((field + turned) / 2).contiguous()
-
-
-def _alike(
-    grid: Grid, target: Tensor, moving: Image, matrix: np.ndarray, field: Tensor, steps: int
-) -> Tensor:
-    """Squared local correlation, `(*shape)`, that `steps` deformable steps from `matrix` and `field` end at."""
-    data = resample_smooth(moving.data, moving.grid, grid, matrix)
-    index = moving.grid.inverse_affine @ matrix @ grid.affine
-    inside = sample_affine(torch.ones_like(moving.data), index, grid.shape, "zero")[0] > 0.5
-    level = Level(grid, target, data, None, None if bool(inside.all()) else inside)
-    field = descend(level, field, SIMILARITY, RULE, steps)
-    known = warp(inside.float()[None], field)[0]
-    # what lies outside of the moving image agrees by chance alone
-    return local_correlation(target[0], warp(data, field)[0], known) * known

@@ -9,7 +9,7 @@ import numpy as np
 
 from coincide.measures.agreement import agreement
 from coincide.measures.coarse import Coarse, mean
-from coincide.measures.mirror import mirror_test
+from coincide.measures.mirror import mirror_test, reached
 from coincide.measures.rivals import rivals
 from coincide.methods.base import Solution, Status
 from coincide.pair import Pair
@@ -127,8 +127,8 @@ def question(pair: Pair, transform: Transform) -> dict[str, float]:
 
     Returns:
         `coverage_percent`, `scale`, `scale_factor`, `stretch`, `sd_log_jacobian`, and what `agreement`, `rivals`
-        and `mirror_test` return; `agreement_either`, the larger of `agreement` and `structure`. Without enough
-        anatomy to look at, only the coverage.
+        and `mirror_test` return; `agreement_either`, the larger of `agreement` and `structure`; for rigid
+        transforms `rigid_gap`. Without enough anatomy to look at, only the coverage.
     """
     coarse = Coarse.of(pair, transform)
     evidence = {"coverage_percent": 100 * mean(coarse.inside, coarse.anatomy)}
@@ -144,6 +144,8 @@ def question(pair: Pair, transform: Transform) -> dict[str, float]:
     found, mirrored, margins = rivals(coarse)
     evidence |= margins
     evidence |= mirror_test(coarse, found, mirrored)
+    if coarse.is_rigid:
+        evidence["rigid_gap"] = evidence["within_reach"] - reached(coarse)
     return evidence
 
 
