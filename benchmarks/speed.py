@@ -48,7 +48,9 @@ STEP = ("warp", "lncc", "force", "gaussian of the force", "longest", "nudge", "g
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.speed", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--fixed", help="image of a run whose stages are to be timed")
     parser.add_argument("--moving", help="the other one")
     parser.add_argument("--method", default="auto", help="SPEC of that run")

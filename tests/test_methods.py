@@ -25,7 +25,7 @@ from phantom import (
 )
 
 SPACING = {2: 2.0, 3: 4.5}
-RIGID_LIMIT, SCALE_LIMIT, FIELD_LIMIT = 0.1, 0.1, 0.13
+RIGID_LIMIT, SCALE_LIMIT, FIELD_LIMIT = 0.1, 0.11, 0.13
 """Mean error in voxels. The freer a transform, the more it follows noise and interpolation."""
 # the contrast each similarity claims not to mind; auto chooses one of the two by itself
 ACROSS = {"nmi": other_contrast, "mind": inverted_contrast, "auto": inverted_contrast}
