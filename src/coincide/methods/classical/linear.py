@@ -38,7 +38,7 @@ class Linear(AbstractMethod):
         model: `"translation"`, `"rigid"`, `"similarity"` or `"affine"`.
         similarity: followed on the finer levels.
         search: similarity of the coarse search.
-        starts: rotations in the even spread (3-D; a quarter as many in 2-D); 0 starts from the header alone.
+        starts: rotations in the even spread (3-D; half as many in 2-D); 0 starts from the header alone.
         iterations: the most steps a level takes.
         coarse: voxels of the coarsest level (3-D; a quarter as many in 2-D).
         fine: voxels of the finest level.
@@ -135,7 +135,7 @@ class Linear(AbstractMethod):
             return [Start(header, "initial transform" if given else "header")]
         ratio = masses[1].size / masses[0].size
         scales = (1.0,) if self.model in ("rigid", "translation") or 0.95 < ratio < 1.05 else (1.0, ratio)
-        number = max(1, self.starts // 4) if fixed.dim == 2 else self.starts
+        number = max(1, self.starts // 2) if fixed.dim == 2 else self.starts
         return candidates(
             masses[0], masses[1], (fixed.grid.centre, moving.grid.centre), number, scales, header
         )
