@@ -30,7 +30,7 @@ def test_masks_are_laid_on_each_other_from_any_rotation(dim, kind):
         "similarity": similarity(angle, (9, -14, 5)[:dim], 1.25, np.zeros(dim)),
         "affine": stretched(dim),
     }[kind]
-    solution = parse(f"cpd:transform={kind}").solve(masked_pair(dim, truth))
+    solution = parse(f"cpd:transform={kind},starts=80").solve(masked_pair(dim, truth))
     assert solution.status is Status.SUCCEEDED
     assert error_of(solution.transform, truth, dim) < 0.5 * voxel(dim)
     assert error_of(solution.inverse @ solution.transform, identity(dim), dim) < 1e-9
@@ -41,15 +41,16 @@ def test_masks_are_laid_on_each_other_from_any_rotation(dim, kind):
 def test_a_smooth_warp_is_found_within_its_bound(dim, tmp_path):
     truth = Bent(FAR[dim][1])
     pair = masked_pair(dim, truth, back=truth.back)
-    solution = parse("cpd:points=800").solve(pair)
+    solution = parse("cpd:points=600,starts=40").solve(pair)
     on = cloud(dim, 300, 3)
     assert error_of(solution.transform, truth, dim) < 1.0 * voxel(dim)
     error = np.linalg.norm(solution.transform(on) - truth(on), axis=1).mean()
     assert error < 1.0 * voxel(dim)
-    linear = parse("icp:model=similarity").solve(pair).transform
+    linear = parse("icp:model=similarity,starts=40").solve(pair).transform
     assert error < 0.75 * np.linalg.norm(linear(on) - truth(on), axis=1).mean()
     back = np.linalg.norm(solution.inverse(solution.transform(on)) - on, axis=1)
-    assert back.max() < 0.1 * voxel(dim)
+    assert back.mean() < 0.05 * voxel(dim)
+    assert back.max() < 0.2 * voxel(dim)
     write_transform(solution.transform, tmp_path / "t.h5")
     assert np.abs(read_transform(tmp_path / "t.h5")(on) - solution.transform(on)).max() < 1e-9
 
@@ -185,10 +186,10 @@ def test_bending_stays_smooth_and_whole():
 
 def test_the_number_of_threads_changes_no_bit():
     truth, before, found = Bent(FAR[3][1]), get_threads(), set()
-    pair = masked_pair(3, truth, 4.0, 4.4, back=truth.back)
+    pair = masked_pair(3, truth, 5.0, 5.4, back=truth.back)
     for threads in (1, 3):
         set_threads(threads)
-        transform = parse("cpd:points=400,iterations=40").solve(pair).transform
+        transform = parse("cpd:points=300,iterations=15,starts=20").solve(pair).transform
         found.add(
             b"".join(
                 np.asarray(getattr(p, "matrix", getattr(p, "vectors", 0))).tobytes()
@@ -230,4 +231,4 @@ def test_hands_outlines_bring_landmarks_nearer(shared_data, case):
     pair = open_pair(**{role: shared_data / row[role] for role in roles})
     solution = parse("cpd").solve(pair)
     apart = np.linalg.norm(solution.transform(pair.fixed_points.world) - pair.moving_points.world, axis=1)
-    assert apart.mean() < 8.5
+    assert apart.mean() < 8

@@ -117,7 +117,7 @@ class Coherent:
         outliers: share of the moving points that belong to nothing.
         iterations: the most steps.
         smallest: width of the Gaussians at which the clouds lie as near as they are known.
-        tolerance: a drift ends when the Gaussians' width changes by less than this share.
+        tolerance: a drift ends when points move by less than this, and the Gaussians' width changes by a smaller share.
     """
 
     fixed: np.ndarray
@@ -180,14 +180,15 @@ class Coherent:
         return Drift(matrix, kernels, coefficients, belief, sigma, done)
 
     def _drift(self, moved, turned, sigma: float, step, notify: Notify) -> tuple[Belief, float, int]:
-        """Believe and move, until the width of the Gaussians stays as it is."""
+        """Believe and move, until nothing changes any more."""
         done = 0
         for done in range(1, self.iterations + 1):
             belief = self._believe(moved, turned, sigma)
-            moved, turned = step(belief, sigma)
+            earlier, (moved, turned) = moved, step(belief, sigma)
             before, sigma = sigma, max(belief.width(moved), self.smallest)
             notify(done, sigma)
-            if abs(before - sigma) < self.tolerance * before or sigma <= self.smallest:
+            moves = float(np.sqrt(((moved - earlier) ** 2).sum(1).mean()))
+            if abs(before - sigma) <= self.tolerance * before and moves < self.tolerance:
                 break
         return self._believe(moved, turned, sigma), sigma, done
 

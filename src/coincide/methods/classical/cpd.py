@@ -11,23 +11,27 @@ from coincide.errors import OptionError, unknown
 from coincide.features.matches import Matches
 from coincide.features.surface import bare
 from coincide.methods.base import AbstractMethod, Context, Solution, Status
-from coincide.methods.classical.field import field_grid, fielded
+from coincide.methods.classical.field import field_grid, settled
 from coincide.methods.classical.surface_start import Laid, closeness, lay
 from coincide.methods.classical.surfaces import SOURCES
 from coincide.methods.recorder import Recorder
+from coincide.ops.jacobian import determinants
 from coincide.optimise.closest import Closest
 from coincide.optimise.coherent import Coherent, Drift
 from coincide.optimise.fit import Model
 from coincide.pair import Pair
 from coincide.transforms.linear import Affine
+from coincide.transforms.thin_plate import bending
 
-_KERNELS = 200
-"""The most kernels that bend; they stand about 0.4 of their width apart."""
-_FINE = 16.0
-"""Voxels of the field along the width of a kernel, which is smooth over it."""
+_KERNELS = (40, 200)
+"""The fewest and the most kernels that bend."""
+_BLUR = 0.03
+"""Width that the Gaussians of a bending keep, in sizes of the anatomy: narrower ones bend at any price."""
+_STIFFER = (1, 10, 100, 1000)
+"""Times the stiffness that is tried when a bending folds."""
 _KNOWN = 0.3
 """Share of the mean from which on what a point accounts for is a partner."""
-_KNOWN_TO = 0.5
+_KNOWN_TO = 0.25
 """Share of the distance between a surface's points that Gaussians need not be narrower than."""
 _LOOSE = 2.0
 """Times the distance of the surfaces after the search that the Gaussians are wide at first."""
@@ -46,7 +50,7 @@ class Cpd(AbstractMethod):
     Args:
         transform: how far it goes; deformable bends after an affine part.
         width: of the kernels that bend, over which points move coherently, as a share of the anatomy's size.
-        stiffness: price of bending.
+        stiffness: price of bending; where it folds, a higher one is taken.
         outliers: share of the moving points that belong to nothing.
         source: where the points are from; auto takes labels or points with `use_landmarks`, or else masks, or else the
             outer surface of what the images show.
@@ -121,30 +125,41 @@ class Cpd(AbstractMethod):
         self, clouds: Coherent, drift: Drift, laid: Laid, frame: _Frame, pair: Pair, recorder: Recorder
     ) -> Solution:
         """Go on from a linear drift, and turn what bends into a field."""
-        surface = laid.closest.fixed
-        number = surface.areas.sum() / (0.4 * self.width * frame.size) ** (surface.dim - 1)
-        kernels = frame.fixed(surface.thinned(int(np.clip(number, 20, _KERNELS))).points)
-        with recorder.timed("cpd"):
-            notify = self._notify(recorder, "cpd bending", frame)
-            bent = clouds.bent(drift.matrix, drift.sigma, kernels, self.width, self.stiffness, notify)
+        linear = Affine(laid.start.matrix @ frame.out_of(drift.matrix), pair.fixed.grid.centre)
+        # a kernel is smooth over its width: sixteen voxels along it are as good as more
+        spacing = max(self.width * frame.size / 16, float(pair.fixed.grid.spacing.min()))
+        grid = field_grid(pair.fixed.grid, spacing)
+        kernels = frame.fixed(laid.closest.fixed.thinned(self._kernels(laid)).points)
+        clouds = replace(clouds, smallest=max(clouds.smallest, _BLUR))
+        notify = self._notify(recorder, "cpd bending", frame)
+        for stiffness in self.stiffness * np.array(_STIFFER):
+            with recorder.timed("cpd"):
+                bent = clouds.bent(drift.matrix, drift.sigma, kernels, self.width, float(stiffness), notify)
 
-        def bends(points: np.ndarray) -> np.ndarray:
-            flat = bent.moved(frame.fixed(points.reshape(-1, pair.dim)), self.width)
-            return laid.start(frame.back(flat)).reshape(points.shape)
+            def bends(points: np.ndarray, bent: Drift = bent) -> np.ndarray:
+                flat = bent.moved(frame.fixed(points.reshape(-1, pair.dim)), self.width)
+                return laid.start(frame.back(flat)).reshape(points.shape)
 
+            with recorder.timed("inverse"):
+                recorder.say("inverse", "computing the field")
+                field = bending(bends, linear, grid)
+                least = float(determinants(field.voxel_vectors()).least.min())
+            if least >= self.least_jacobian:
+                break
         with recorder.timed("inverse"):
-            recorder.say("inverse", "computing the field and its inverse")
-            linear = Affine(laid.start.matrix @ frame.out_of(drift.matrix), pair.fixed.grid.centre)
-            spacing = max(self.width * frame.size / _FINE, float(pair.fixed.grid.spacing.min()))
-            found = fielded(bends, linear, field_grid(pair.fixed.grid, spacing), self.least_jacobian)
-        if found.mended:
-            recorder.decide(
-                f"The bending folded at {found.mended:,} voxels of its field and was smoothed there; give it more "
-                "stiffness or width."
-            )
+            found = settled(field, linear, self.least_jacobian)
+        recorder.evidence["stiffness"] = float(stiffness)
+        if stiffness > self.stiffness or found.mended:
+            recorder.decide(_told_stiffer(self.stiffness, float(stiffness), found.mended))
         solution = recorder.solution(found.transform, found.inverse, Status.SUCCEEDED)
         total = replace(bent, iterations=drift.iterations + bent.iterations)
         return self._told(solution, total, laid, frame)
+
+    def _kernels(self, laid: Laid) -> int:
+        """How many kernels stand about 0.4 of their width apart."""
+        surface = laid.closest.fixed
+        number = surface.areas.sum() / (0.4 * self.width * laid.closest.size) ** (surface.dim - 1)
+        return int(np.clip(number, *_KERNELS))
 
     def _notify(self, recorder: Recorder, stage: str, frame: _Frame):
         def notify(iteration: int, sigma: float) -> None:
@@ -164,6 +179,15 @@ class Cpd(AbstractMethod):
         solution.evidence["accounted_share"] = float(belief.accounted.mean())
         known = belief.weights > _KNOWN * belief.weights.mean()
         return replace(solution, matches=Matches(surface.points, laid.start(frame.back(belief.means)), known))
+
+
+def _told_stiffer(asked: float, taken: float, mended: int) -> str:
+    told = (
+        f"With a stiffness of {asked:g} the bending folded, so {taken:g} was taken." if taken > asked else ""
+    )
+    if mended:
+        told += f" It folded at {mended:,} voxels of its field, which were smoothed; give it more width."
+    return told.strip()
 
 
 def _known_to(closest: Closest) -> float:

@@ -48,7 +48,11 @@ def fielded(
     Raises:
         TransformError: the linear part is singular.
     """
-    field = bending(bends, linear, grid)
+    return settled(bending(bends, linear, grid), linear, least_jacobian)
+
+
+def settled(field: Displacement, linear: Affine, least_jacobian: float) -> Fielded:
+    """`linear` after a `field`, smoothed where that folds, with its inverse; arguments and errors as in `fielded`."""
     voxels, mended = unfold(field.voxel_vectors(), least_jacobian)
     if mended:
         field = Displacement(to_world(voxels, field.grid), field.grid)
