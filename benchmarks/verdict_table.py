@@ -16,7 +16,7 @@ SPARED = 0.01
 """Share of the good runs that each sign may flag."""
 MARGIN = 0.1
 """How far beyond the rest a threshold lies, as a share of their reach beyond their median."""
-OVERLAPPING = "mirror_z"
+OVERLAPPING = "mirror_either"
 
 
 def outcomes(records: list[dict]) -> dict[str, str]:

@@ -180,9 +180,9 @@ def test_the_gravest_reason_leads():
 
 
 def test_a_result_whose_handedness_nobody_can_tell_passes_with_a_note():
-    assert "headers" in weigh({"mirror_z": 0.0}).sentence
-    assert weigh({"mirror_z": 0.0}).level == "converged"
-    assert "headers" not in weigh({"mirror_z": 20.0}).sentence
+    assert "headers" in weigh({"mirror_either": 0.0}).sentence
+    assert weigh({"mirror_either": 0.0}).level == "converged"
+    assert "headers" not in weigh({"mirror_either": 20.0}).sentence
 
 
 def test_local_correlation_is_numpys_within_a_window():

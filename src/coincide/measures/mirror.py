@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from coincide.similarity import LNCC
 
 SIMILARITY = LNCC(4)
 """What is followed on either side."""
+NOTABLE = 1 / 600
+"""The gain that between heads goes with one standard error."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Look:
     steps: int
 
 
+CLEAR = 8.0
+"""Standard errors of the first look from which no second is needed."""
 COARSELY = Look(Rule(force_sigma=2.5, field_sigma=1.2), 15)
 FINELY = Look(Rule(force_sigma=2.0, field_sigma=0.5), 10)
 
@@ -55,20 +60,20 @@ def mirror_test(coarse: Coarse, found: np.ndarray, mirrored: np.ndarray) -> dict
 
     Returns:
         `mirror_gain`: by how much the squared local correlation of what was found is higher; `mirror_z`: the same over
-        its standard error, block by block; both the mean of the two; `within_reach`: what that of what was found came
-        to on the finer images.
+        its standard error, block by block; both the mean of the two; `mirror_either`: the larger of `mirror_z` and
+        `mirror_gain` over `NOTABLE`, for in smooth images a difference that is next to nothing has many standard
+        errors; `within_reach`: what the correlation of what was found came to on the finer images, where these were
+        looked at: when the first look left doubts, or the transform is rigid.
     """
-    begun = shared(coarse, found, reflection(coarse.points, found, mirrored))
-    coarsely = Sight.of(coarse, coarse.fixed, coarse.moving, torch.zeros_like(begun))
-    finely = Sight.of(coarse, *coarse.finer, begun)
-    gains, scores, reach = [], [], 0.0
-    for sight, look in ((coarsely, COARSELY), (finely, FINELY)):
-        own = sight.alike(found, look)
-        difference = own - sight.alike(mirrored, look)
-        reach = mean(own, sight.where)
-        gains.append(mean(difference, sight.where))
-        scores.append(standard_errors(block_means(difference, sight.where, sight.block)))
-    return {"mirror_gain": sum(gains) / 2, "mirror_z": sum(scores) / 2, "within_reach": reach}
+    nothing = torch.zeros((coarse.grid.dim, *coarse.grid.shape))
+    first = Sight.of(coarse, coarse.fixed, coarse.moving, nothing)
+    looks, evidence = [first.compare(found, mirrored, COARSELY)], {}
+    if looks[0].score < CLEAR or coarse.is_rigid:
+        begun = shared(coarse, found, reflection(coarse.points, found, mirrored))
+        looks.append(Sight.of(coarse, *coarse.finer, begun).compare(found, mirrored, FINELY))
+        evidence["within_reach"] = looks[1].reach
+    gain, score = (sum(values) / len(looks) for values in zip(*(look[:2] for look in looks)))
+    return evidence | {"mirror_gain": gain, "mirror_z": score, "mirror_either": max(score, gain / NOTABLE)}
 
 
 def standard_errors(values: np.ndarray) -> float:
@@ -80,6 +85,14 @@ def reached(coarse: Coarse) -> float:
     """The squared local correlation that the linear part of the transform reaches on the finer images."""
     sight = Sight.of(coarse, *coarse.finer, torch.zeros((coarse.grid.dim, *coarse.grid.shape)))
     return mean(sight.alike(coarse.linear, Look(Rule(), 0)), sight.where)
+
+
+class Comparison(NamedTuple):
+    """By how much one side comes closer, the same in standard errors, and how close it comes."""
+
+    gain: float
+    score: float
+    reach: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +125,13 @@ class Sight:
         block = round(coarse.block * float(coarse.grid.spacing[0] / grid.spacing[0]))
         where = surroundings((target[0] > 0.1).float())
         return cls(grid, target, where, moving, to_level(field, coarse.grid, grid), block)
+
+    def compare(self, found: np.ndarray, mirrored: np.ndarray, look: Look) -> Comparison:
+        """`found` against `mirrored`."""
+        own = self.alike(found, look)
+        difference = own - self.alike(mirrored, look)
+        score = standard_errors(block_means(difference, self.where, self.block))
+        return Comparison(mean(difference, self.where), score, mean(own, self.where))
 
     def alike(self, matrix: np.ndarray, look: Look) -> Tensor:
         """Squared local correlation, `(*shape)`, that a deformation from `matrix` and the field comes to."""

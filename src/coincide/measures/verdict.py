@@ -73,21 +73,27 @@ SIGNS = (
     Sign("rival_margin", -0.03, False, "failed",
          "Another position fits better than the one found, by {value:.3f} in normalised mutual information. "
          "Leave out the initial transform, or give a better one."),
-    Sign("mirror_z", -10.0, False, "failed",
+    Sign("mirror_either", -20.0, False, "failed",
          "The mirror image of the moving image fits better than the image itself ({value:.1f} standard errors): "
          "left and right may be exchanged. Check the headers' orientation before anything else."),
-    Sign("mirror_z", -1.5, False, "suspicious",
+    Sign("mirror_either", -1.8, False, "suspicious",
          "The mirror image of the moving image fits better than the image itself ({value:.1f} standard errors): "
          "left and right may be exchanged. Check the headers' orientation."),
-    Sign("agreement_either", 0.5, False, "suspicious",
+    Sign("agreement_either", 0.45, False, "suspicious",
          "Within the anatomy the images agree only in part ({value:.0%} of what is possible). Look at the edges."),
+    Sign("agreement", 0.1, False, "suspicious",
+         "Within the anatomy the images correlate locally little more than by chance ({value:.0%} of what is "
+         "possible). Look at the edges."),
+    Sign("rival_margin", -0.014, False, "suspicious",
+         "Another position fits a little better than the one found, by {value:.3f} in normalised mutual information. "
+         "Look at the edges; try without the initial transform, or with a better one."),
     Sign("coverage_percent", 75.0, False, "suspicious",
          "Only {value:.0f} % of the fixed anatomy lies inside the moving image; nothing is known of the rest."),
-    Sign("stretch", 1.6, True, "suspicious",
-         "One direction is stretched {value:.1f} times as much as another. Check that both show the same anatomy."),
-    Sign("scale_factor", 2.0, True, "suspicious",
+    Sign("stretch", 1.3, True, "suspicious",
+         "One direction is stretched {value:.2f} times as much as another. Check that both show the same anatomy."),
+    Sign("scale_factor", 1.5, True, "suspicious",
          "Lengths are scaled by a factor of {value:.2f}. Check that both show the same anatomy, and voxel sizes."),
-    Sign("rigid_gap", 0.14, True, "suspicious",
+    Sign("rigid_gap", 0.115, True, "suspicious",
          "A deformation would bring the images much closer than this rigid motion does (by {value:.2f} of squared "
          "local correlation). If they should show one person, check that they do; else register deformably."),
     Sign("sd_log_jacobian", 0.6, True, "suspicious",
@@ -100,8 +106,8 @@ SIGNS = (
 THRESHOLDS = {sign.name: sign.threshold for sign in SIGNS}
 """What each evidence is held against; of two levels, where the result becomes suspicious."""
 
-_TOLD = 6.0
-"""`mirror_z` from which left and right are told apart: no flip of the fit set came above 5."""
+_TOLD = 3.0
+"""`mirror_either` from which left and right are told apart: no flip of the fit set came above 2."""
 
 _LEAST = 100
 """Voxels of anatomy, at the coarse level, below which nothing can be said."""
@@ -163,6 +169,6 @@ def weigh(evidence: dict[str, float], status: Status = Status.SUCCEEDED) -> Verd
         sentence = f"Do not use this result. {next(s for at, s in reasons if at == 'failed')}"
     elif reasons:
         level, sentence = "suspicious", f"Look before you use this result. {sentences[0]}"
-    elif evidence.get("mirror_z", _TOLD) < _TOLD:
+    elif evidence.get("mirror_either", _TOLD) < _TOLD:
         sentence += " Left and right look too alike here to tell them apart: that rests on the headers."
     return Verdict(level, sentence, sentences, evidence, dict(THRESHOLDS))
