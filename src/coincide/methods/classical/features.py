@@ -33,8 +33,8 @@ class Sift(AbstractMethod):
         upright: trust the images' orientation; finds more, where they are turned by less than some 20°.
         equalise: clip limit of the equalisation of local contrast (CLAHE) before; 0 leaves it out.
         spacing: pixel size that is looked at, mm; 0 decides from the images.
-        matching: how keypoints are matched.
-        consensus: how the pairs that agree are found.
+        matching: how keypoints are matched: `matching(search=brute|flann,ratio=0.95,cross=true)`.
+        consensus: how those that agree are found: `consensus(kind=contrario|magsac|ransac,tolerance=0,…)`.
 
     Raises:
         OptionError: an unknown model, or a number out of its range.
@@ -72,8 +72,8 @@ class Orb(AbstractMethod):
         upright: trust the images' orientation; finds more, where they are turned by less than some 20°.
         equalise: clip limit of the equalisation of local contrast (CLAHE) before; 0 leaves it out.
         spacing: pixel size that is looked at, mm; 0 decides from the images.
-        matching: how keypoints are matched.
-        consensus: how the pairs that agree are found.
+        matching: how keypoints are matched: `matching(search=brute|flann,ratio=0.95,cross=true)`.
+        consensus: how those that agree are found: `consensus(kind=contrario|magsac|ransac,tolerance=0,…)`.
 
     Raises:
         OptionError: an unknown model, or a number out of its range.
@@ -111,8 +111,8 @@ class Akaze(AbstractMethod):
         upright: trust the images' orientation; finds more, where they are turned by less than some 20°.
         equalise: clip limit of the equalisation of local contrast (CLAHE) before; 0 leaves it out.
         spacing: pixel size that is looked at, mm; 0 decides from the images.
-        matching: how keypoints are matched.
-        consensus: how the pairs that agree are found.
+        matching: how keypoints are matched: `matching(search=brute|flann,ratio=0.95,cross=true)`.
+        consensus: how those that agree are found: `consensus(kind=contrario|magsac|ransac,tolerance=0,…)`.
 
     Raises:
         OptionError: an unknown model, or a number out of its range.
@@ -151,8 +151,8 @@ class Harris(AbstractMethod):
         upright: trust the images' orientation; finds more, where they are turned by less than some 20°.
         equalise: clip limit of the equalisation of local contrast (CLAHE) before; 0 leaves it out.
         spacing: pixel size that is looked at, mm; 0 decides from the images.
-        matching: how keypoints are matched.
-        consensus: how the pairs that agree are found.
+        matching: how keypoints are matched: `matching(search=brute|flann,ratio=0.95,cross=true)`.
+        consensus: how those that agree are found: `consensus(kind=contrario|magsac|ransac,tolerance=0,…)`.
 
     Raises:
         OptionError: an unknown model or corner, or a number out of its range.
@@ -193,8 +193,8 @@ class Surf(AbstractMethod):
         threshold: least response of a blob.
         equalise: clip limit of the equalisation of local contrast (CLAHE) before; 0 leaves it out.
         spacing: pixel size that is looked at, mm; 0 decides from the images.
-        matching: how keypoints are matched.
-        consensus: how the pairs that agree are found.
+        matching: how keypoints are matched: `matching(search=brute|flann,ratio=0.95,cross=true)`.
+        consensus: how those that agree are found: `consensus(kind=contrario|magsac|ransac,tolerance=0,…)`.
 
     Raises:
         OptionError: an unknown model, or a number out of its range.

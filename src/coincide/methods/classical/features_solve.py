@@ -27,7 +27,7 @@ MODELS = ("rigid", "similarity", "affine", "thin_plate")
 Reach = Literal["rigid", "similarity", "affine", "thin_plate"]
 _TOLERANCE = 0.04
 """Largest tolerance, as a share of the fixed image's size: two people differ so much after a similarity."""
-_SURE = -10.0
+_SURE = -15.0
 """log10 of how many agreements by chance are taken for none; pictures of different things reach −7, as what looks alike
 is not spread evenly."""
 _REACH = 1.5

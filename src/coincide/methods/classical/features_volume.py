@@ -33,8 +33,8 @@ class Keypoints3d(AbstractMethod):
         contrast: least height of a blob, as a share of the intensities' range.
         upright: trust the images' orientation; finds more, where they are turned by less than some 20°.
         spacing: voxel size that is looked at, mm; 0 decides from the images.
-        matching: how keypoints are matched.
-        consensus: how the pairs that agree are found.
+        matching: how keypoints are matched: `matching(search=brute|flann,ratio=0.95,cross=true)`.
+        consensus: how those that agree are found: `consensus(kind=contrario|magsac|ransac,tolerance=0,…)`.
 
     Raises:
         OptionError: an unknown model or description, or a number out of its range.
