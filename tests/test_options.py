@@ -50,6 +50,18 @@ class Mill:
     wheel: Ball = Ball(3.0)
 
 
+@dataclass(frozen=True)
+class SawMill(Mill):
+    """Saws wood.
+
+    Args:
+        blades: how many.
+        wet: whether the wood floats in.
+    """
+
+    blades: int = 1
+
+
 FAMILY = {"mill": Mill, "tide_mill": Mill}
 SHAPES = {Shape: {"ball": Ball}}
 
@@ -114,6 +126,13 @@ def test_description_is_plain_and_takes_help_from_the_docstring():
     assert options["wet"]["help"] == "whether it runs on water."
     assert options["owner"]["help"] == ""
     assert options["wheel"]["default"] == "ball(radius=3.0)"
+
+
+def test_inherited_options_keep_their_help():
+    helps = {o["name"]: o["help"] for o in describe(SawMill)["options"]}
+    assert helps["blades"] == "how many."
+    assert helps["stones"] == "how many stones turn, counted from one."
+    assert helps["wet"] == "whether the wood floats in."
 
 
 def test_defaults_can_be_given_back():

@@ -58,7 +58,10 @@ def describe(cls: type, families: Mapping[type, Family] | None = None) -> dict[s
         families: for options whose type is an abstract class, what can be chosen there.
     """
     doc = inspect.getdoc(cls) or ""
-    helps = _argument_docs(doc)
+    # options that several classes share stand, with their help, in a class that these inherit from
+    helps: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        helps |= _argument_docs(inspect.cleandoc(base.__doc__ or ""))
     hints = typing.get_type_hints(cls)
     options = [
         {
