@@ -89,6 +89,11 @@ class Similarity(ABC):
     turns: ClassVar[bool] = True
     """Whether the features of a turned image are the turned features: what a linear registration needs."""
 
+    @property
+    @abstractmethod
+    def worst(self) -> float:
+        """What two unrelated images score: what voxels outside the moving image count as."""
+
     @abstractmethod
     def features(self, image: Tensor, *, mask: Tensor | None = None) -> Tensor:
         """What of the moving image is to be warped: `(1, *S)` → `(C, *S)`.

@@ -33,6 +33,10 @@ class LNCC(Similarity):
     radius: int = 2
     noise: float = 0.01
 
+    @property
+    def worst(self):
+        return 0.0
+
     def features(self, image: Tensor, *, mask: Tensor | None = None) -> Tensor:  # noqa: ARG002
         return single_channel(image, self.name)
 

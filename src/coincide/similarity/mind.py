@@ -45,6 +45,10 @@ class MIND(Similarity):
                 f"found {self.radius} and {self.dilation}."
             )
 
+    @property
+    def worst(self):
+        return 0.3
+
     def features(self, image, *, mask=None):  # noqa: ARG002 - other measures need it
         """The MIND-SSC channels."""
         usual = (2, 3) if image.ndim == 3 else (1, 2)

@@ -30,6 +30,10 @@ class MSE(Similarity):
     name: ClassVar[str] = "mse"
     one_scale: ClassVar[bool] = True
 
+    @property
+    def worst(self):
+        return 0.3
+
     def features(self, image, *, mask=None):  # noqa: ARG002 - other measures need it
         """The image itself."""
         return image

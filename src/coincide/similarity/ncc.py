@@ -43,6 +43,10 @@ class NCC(Similarity):
     name: ClassVar[str] = "ncc"
     signed: bool = True
 
+    @property
+    def worst(self):
+        return 1.0
+
     def features(self, image, *, mask=None):  # noqa: ARG002 - other measures need it
         """The image itself."""
         return single_channel(image, "NCC")

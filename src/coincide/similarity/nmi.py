@@ -67,6 +67,10 @@ class NMI(Similarity):
         if not 0 <= self.tail < 0.5:
             raise OptionError(f"NMI: tail must be at least 0 and below 0.5, found {self.tail}.")
 
+    @property
+    def worst(self):
+        return -1.0 if self.normalised else 0.0
+
     def features(self, image, *, mask=None):
         """The image in the unit range: its range between the tails becomes 0 to 1."""
         return unit_range(single_channel(image, "NMI"), mask, self.tail)

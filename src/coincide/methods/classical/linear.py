@@ -22,9 +22,6 @@ from coincide.preprocess.shrink import coarse_grid, shrink
 from coincide.similarity import LNCC, NMI, Similarity
 from coincide.transforms.linear import Affine
 
-WORST = {"nmi": -1.0, "mi": 0.0, "ncc": 1.0, "mse": 0.3, "lncc": 0.0, "mind": 0.3}
-"""What two unrelated images score by each similarity: what voxels outside the moving image count as."""
-
 
 @dataclass(frozen=True)
 class Linear(AbstractMethod):
@@ -112,7 +109,7 @@ class Linear(AbstractMethod):
 
     def _starts(self, coarse, masses, frame: Starts, pair: Pair, recorder: Recorder) -> Starts:
         fixed, moving = coarse
-        problem, worst = Problem.of(self.search, fixed, moving), WORST[self.search.name]
+        problem, worst = Problem.of(self.search, fixed, moving), self.search.worst
         recorder.say("start", "looking for a start")
         header = pair.initial.matrix if isinstance(pair.initial, Affine) else np.eye(fixed.dim + 1)
         found = self._candidates(fixed, moving, masses, header, isinstance(pair.initial, Affine))
@@ -146,7 +143,7 @@ class Linear(AbstractMethod):
         return "similarity" if self.model == "affine" else self.model
 
     def _descend(self, fixed, moving, levels, starts: Starts, recorder: Recorder) -> np.ndarray:
-        worst, found = WORST[self.similarity.name], list(starts.found)
+        worst, found = self.similarity.worst, list(starts.found)
         basis = generators(self.model, starts.centre, starts.radius)
         for number, (spacing, grid) in enumerate(levels, start=1):
             problem = Problem.of(self.similarity, shrink(fixed, spacing, grid), shrink(moving, spacing))
