@@ -73,13 +73,42 @@ def test_composing_with_nothing_changes_nothing(shape):
 @pytest.mark.parametrize("scale", [1.0, -0.7])
 def test_a_nudge_is_a_composition(shape, scale):
     outer, inner = rough(shape, 3.0), rough(shape, 1.0, seed=5).clamp(-1, 1)
-    inner[:, 0] = 0  # rows that do not move take a way of their own
+    inner[0, ..., 0] = 1  # rows of short steps take a way of their own
     expected = compose(outer.double(), inner.double(), scale)
     np.testing.assert_allclose(nudge(outer, inner, scale), expected, atol=1e-5)
     out = torch.empty_like(outer)
     assert nudge(outer, inner, scale, out=out) is out
     np.testing.assert_allclose(out, expected, atol=1e-5)
     np.testing.assert_allclose(nudge(outer.double(), inner.double(), scale), expected, atol=1e-12)
+
+
+def test_a_short_nudge_leaves_out_mixed_differences_alone():
+    outer, inner = bumps((13, 15, 14), 3.0), bumps((13, 15, 14), 1.0, channels=3)
+    inner = inner * 0.5 / float(inner.abs().sum(0).max())
+    mixed = max(float(outer.diff(dim=a).diff(dim=b).abs().max()) for a, b in ((1, 2), (1, 3), (2, 3)))
+    off = (nudge(outer, inner) - compose(outer, inner)).abs().max()
+    assert (
+        0 < off < mixed / 12
+    )  # steps of d leave out a product of two parts of d, at most 1/16 each pair, times these
+    i, j, k = (x.float() for x in torch.meshgrid(*(torch.arange(n) for n in (13, 15, 14)), indexing="ij"))
+    linear = torch.stack([0.1 * i - 0.2 * k + 1, 0.05 * j, -0.1 * i + 0.1 * j])
+    inside = (slice(None), *(slice(1, -1),) * 3)
+    np.testing.assert_allclose(nudge(linear, inner)[inside], compose(linear, inner)[inside], atol=1e-5)
+    still = torch.zeros_like(outer)
+    assert torch.equal(nudge(outer, still), outer)
+
+
+def test_warp_leaves_alone_what_is_not_needed():
+    image, field = rough((9, 8, 7), channels=2), rough((9, 8, 7), seed=1)
+    stretches = np.zeros((2, 9, 8), np.int64)
+    stretches[:, 3, 4] = 2, 5
+    out, whole = torch.full_like(image, 7.0), warp(image, field)
+    warp(image, field, out=out, stretches=stretches)
+    needed = torch.zeros((9, 8, 7), dtype=torch.bool)
+    needed[3, 4, 2:5] = True
+    assert torch.equal(out[:, needed], whole[:, needed])
+    assert bool((out[:, ~needed] == 7).all())
+    assert bool((warp(image, field, stretches=stretches)[:, ~needed] == 0).all())
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -7,17 +7,23 @@ import numpy as np
 from coincide.ops._parallel import kernel
 from coincide.ops._sample_kernels import split
 
+_SHORT = np.float32(0.5)
+"""Steps, as the sum of their three components in voxels, for which mixed differences come to little: their share is
+a sixteenth at most, and the field's smoothing keeps them small. On brains, hands and lungs nothing changes."""
 _QUADRATIC = 0.03**2
 """Squared residual (voxels) from which a Newton step ends within two thousandths of a voxel, unchecked."""
 
 
 @kernel
-def _warp_3d(low, high, image, field, scale, add, out):
+def _warp_3d(low, high, image, field, scale, add, stretch, out):
     channels, ni, nj, nk = image.shape
     s = np.float32(scale)
     for u in range(low, high):
         for v in range(field.shape[2]):
-            for w in range(field.shape[3]):
+            first, last = 0, field.shape[3]
+            if stretch.size > 0:
+                first, last = stretch[0, u, v], stretch[1, u, v]
+            for w in range(first, last):
                 dx, dy, dz = s * field[0, u, v, w], s * field[1, u, v, w], s * field[2, u, v, w]
                 # in this order a NaN ends at 0: no index may ever come from one
                 x = min(max(np.float32(0), np.float32(u) + dx), np.float32(ni - 1))
@@ -41,15 +47,14 @@ def _warp_3d(low, high, image, field, scale, add, out):
 
 @kernel
 def _nudge_3d(low, high, outer, inner, scale, out):
-    """Composition with steps of at most one voxel an axis: three neighbours suffice, and rows run as vectors."""
+    """Composition with steps of at most one voxel an axis: three neighbours suffice, and rows run as vectors.
+
+    Rows of short steps look at the six nearest neighbours only, and leave the mixed differences out.
+    """
     _, ni, nj, nk = outer.shape
     s, one, zero = np.float32(scale), np.float32(1), np.float32(0)
-    w, share, total = (
-        np.empty((3, 3, nk), np.float32),
-        np.empty(nk, np.float32),
-        np.empty((3, nk), np.float32),
-    )
-    last = nk - 1
+    w, share = np.empty((3, 3, nk), np.float32), np.empty(nk, np.float32)
+    total, line = np.empty((3, nk), np.float32), np.empty(nk + 2, np.float32)
     for u in range(low, high):
         for v in range(nj):
             moved = zero
@@ -58,38 +63,59 @@ def _nudge_3d(low, high, outer, inner, scale, out):
                     d = s * inner[n, u, v, k]
                     w[n, 0, k], w[n, 1, k], w[n, 2, k] = max(-d, zero), one - abs(d), max(d, zero)
                     total[n, k] = d
-                    moved = max(moved, abs(d))
-            if moved == 0:
+            for k in range(nk):
+                share[k] = (w[0, 1, k] + w[1, 1, k]) + (w[2, 1, k] - np.float32(2))
+            for k in range(nk):
+                moved = max(moved, one - share[k])
+            i0, i1, j0, j1 = max(u - 1, 0), min(u + 1, ni - 1), max(v - 1, 0), min(v + 1, nj - 1)
+            if moved <= _SHORT:
                 for n in range(3):
-                    for k in range(nk):
-                        out[n, u, v, k] = outer[n, u, v, k]
+                    _padded(outer[n, u, v], line)
+                    if moved > 0:
+                        before, after = line[:nk], line[2:]
+                        for k in range(nk):
+                            total[n, k] += (
+                                w[0, 0, k] * outer[n, i0, v, k] + w[0, 2, k] * outer[n, i1, v, k]
+                            ) + (w[1, 0, k] * outer[n, u, j0, k] + w[1, 2, k] * outer[n, u, j1, k])
+                        for k in range(nk):
+                            total[n, k] += (w[2, 0, k] * before[k] + w[2, 2, k] * after[k]) + share[
+                                k
+                            ] * outer[n, u, v, k]
+                        for k in range(nk):
+                            out[n, u, v, k] = total[n, k]
+                    else:
+                        for k in range(nk):
+                            out[n, u, v, k] = outer[n, u, v, k]
                 continue
             for a in range(3):
-                i = min(max(u + a - 1, 0), ni - 1)
+                i = (i0, u, i1)[a]
                 for b in range(3):
-                    j = min(max(v + b - 1, 0), nj - 1)
+                    j = (j0, v, j1)[b]
                     for k in range(nk):
                         share[k] = w[0, a, k] * w[1, b, k]
                     for n in range(3):
-                        for k in range(1, last):
+                        _padded(outer[n, i, j], line)
+                        before, at, after = line[:nk], line[1:], line[2:]
+                        for k in range(nk):
                             total[n, k] += share[k] * (
-                                w[2, 0, k] * outer[n, i, j, k - 1]
-                                + w[2, 1, k] * outer[n, i, j, k]
-                                + w[2, 2, k] * outer[n, i, j, k + 1]
+                                w[2, 0, k] * before[k] + w[2, 1, k] * at[k] + w[2, 2, k] * after[k]
                             )
-                        # past the ends the border's value goes on
-                        first = (w[2, 0, 0] + w[2, 1, 0]) * outer[n, i, j, 0]
-                        total[n, 0] += share[0] * (first + w[2, 2, 0] * outer[n, i, j, min(1, last)])
-                        if last > 0:
-                            end = (w[2, 1, last] + w[2, 2, last]) * outer[n, i, j, last]
-                            total[n, last] += share[last] * (end + w[2, 0, last] * outer[n, i, j, last - 1])
             for n in range(3):
                 for k in range(nk):
                     out[n, u, v, k] = total[n, k]
 
 
 @kernel
-def _warp_2d(low, high, image, field, scale, add, out):
+def _padded(row, line):
+    """`row` with its end values once more at either end, in `line`."""
+    n = len(row)
+    for k in range(n):
+        line[k + 1] = row[k]
+    line[0], line[n + 1] = row[0], row[n - 1]
+
+
+@kernel
+def _warp_2d(low, high, image, field, scale, add, stretch, out):  # noqa: ARG001 - as in 3-D
     channels, ni, nj = image.shape
     s = np.float32(scale)
     for u in range(low, high):

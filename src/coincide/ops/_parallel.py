@@ -72,9 +72,17 @@ def run(compiled: Callable, planes: int, *arrays) -> None:
     # more slabs than threads, so that a thread that finds air in its slab takes over work from the others
     slabs = min(planes, threads * 4)
     edges = [planes * i // slabs for i in range(slabs + 1)]
-    jobs = [_pool(threads).submit(compiled, low, high, *arrays) for low, high in pairwise(edges)]
-    for job in jobs:
-        job.result()
+    left = iter(list(pairwise(edges)))
+
+    def work() -> None:
+        # one list iterator serves all threads: taking the next item of it is one step for the interpreter
+        for low, high in left:
+            compiled(low, high, *arrays)
+
+    helpers = [_pool(threads).submit(work) for _ in range(threads - 1)]
+    work()
+    for helper in helpers:
+        helper.result()
 
 
 def on_compile(notify: Callable[[str], None]):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,16 +24,24 @@ def lattice(shape: tuple[int, ...], like: Tensor) -> Tensor:
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
-def warp(image: Tensor, field: Tensor, out: Tensor | None = None) -> Tensor:
+_WHOLE = np.zeros((2, 0, 0), np.int64)
+
+
+def warp(
+    image: Tensor, field: Tensor, out: Tensor | None = None, stretches: np.ndarray | None = None
+) -> Tensor:
     """`image(x + u(x))`, linear, the border's value outside.
 
     Args:
         image: `(channel, *shape)`.
         field: `(dim, *shape)` in voxels.
         out: where to put the result, `(channel, *shape)`.
+        stretches: of a volume's rows, see `ops.rows`, where alone the result is needed: elsewhere `out` may stay as it
+            is, zero where it was not given.
     """
     if fits(image) and fits(field):
-        out = torch.empty_like(image) if out is None else out
+        if out is None:
+            out = torch.empty_like(image) if stretches is None else torch.zeros_like(image)
         run(
             kernels.WARP[field.shape[0]],
             field.shape[1],
@@ -40,6 +49,7 @@ def warp(image: Tensor, field: Tensor, out: Tensor | None = None) -> Tensor:
             field.numpy(),
             1.0,
             False,
+            _WHOLE if stretches is None else stretches,
             out.numpy(),
         )
         return out
@@ -57,6 +67,7 @@ def compose(outer: Tensor, inner: Tensor, scale: float = 1.0, out: Tensor | None
             inner.numpy(),
             scale,
             True,
+            _WHOLE,
             out.numpy(),
         )
         return out
@@ -64,7 +75,11 @@ def compose(outer: Tensor, inner: Tensor, scale: float = 1.0, out: Tensor | None
 
 
 def nudge(outer: Tensor, inner: Tensor, scale: float = 1.0, out: Tensor | None = None) -> Tensor:
-    """`compose` for steps `scale · inner` of at most one voxel along each axis, where it is several times faster."""
+    """`compose` for steps `scale · inner` of at most one voxel along each axis, where it is several times faster.
+
+    Rows whose steps are half a voxel at most, summed over the axes, leave out the mixed differences of `outer`: that is
+    exact where it is linear, and as good as exact where it is smooth.
+    """
     if outer.shape[0] != 3 or not (fits(outer) and fits(inner)):
         return compose(outer, inner, scale, out)
     out = torch.empty_like(inner) if out is None else out

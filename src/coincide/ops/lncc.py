@@ -17,10 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from coincide.ops import rows
 from coincide.ops._parallel import kernel, run
 from coincide.ops._sample_kernels import fits
 from coincide.ops.moments import total
 from coincide.ops.smooth import as_volume, box, fir_columns, fir_planes, fir_rows
+
+_NOTHING = 1e-4
+"""Share of ε below which a window's variance shows nothing: what it adds is lost in rounding."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,18 @@ def windows(fixed: Tensor, mask: Tensor | None, radius: int, epsilon: float) -> 
         # torch adds in another order on another number of threads
         number = total((weight * variance / (variance + epsilon)).cpu().numpy().ravel())
     return Windows(fixed, weight, count, mean, variance, radius, epsilon, max(number, 1.0))
+
+
+def needed(w: Windows) -> np.ndarray | None:
+    """The stretch of each row of a warped volume, as in `ops.rows`, that value, gradient and force depend on.
+
+    Where the fixed image's windows show nothing, neither do they, and their gradient is zero. None for pictures.
+    """
+    if w.fixed.ndim == 3 or not fits(w.fixed):
+        return None
+    shown = rows.where(w.variance[0].numpy(), _NOTHING * w.epsilon)
+    # the windows that show something reach a radius further, and slopes one more
+    return rows.grown(shown, w.radius + 1, w.fixed.shape[-1])
 
 
 def lncc_reference(warped: Tensor, w: Windows) -> Tensor:

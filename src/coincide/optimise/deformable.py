@@ -72,13 +72,14 @@ def descend(
     """Follow the similarity down from `field` `(dim, *shape)` (voxels of the level), and return where it ended."""
     features = similarity.features(level.moving, mask=level.moving_mask)
     prepared = similarity.prepare(level.fixed, level.fixed_mask)
-    warped, values, known, reach = torch.empty_like(features), [], None, rule.step
+    stretches = prepared.needed()
+    warped, values, known, reach = torch.zeros_like(features), [], None, rule.step
     # everything large is made once: fresh memory costs more than what is done with it
     field, spare, update = field.clone(), torch.empty_like(field), torch.empty_like(field)
     for iteration in range(iterations):
         if iteration % _MASK_EVERY == 0:
             known = _known(level, field)
-        warp(features, field, out=warped)
+        warp(features, field, out=warped, stretches=stretches)
         evaluation = prepared.value_and_gradient(warped, known)
         values.append(evaluation.value)
         notify(iteration + 1, evaluation.value)

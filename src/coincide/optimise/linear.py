@@ -120,6 +120,11 @@ class Problem:
         self._held.update(index=index, known=(weights, overlap))
         return weights, overlap
 
+    @property
+    def held(self) -> np.ndarray | None:
+        """The position at which it was last worked out where the moving image is known; another array each time."""
+        return self._held.get("index")
+
     @staticmethod
     def _sum(weights: torch.Tensor) -> float:
         return total(weights.numpy().ravel())
@@ -218,7 +223,11 @@ def optimise_linear(
         # a step beyond a few voxels leaves the region where the linearisation says anything
         step *= min(1.0, 4 * problem.fixed.spacing.max() / max(longest, 1e-12))
         trial = expm(np.einsum("k,kij->ij", step, basis)) @ matrix
+        seen = problem.held
         new_value, new_gradient, new_hessian = problem.linearise(trial, basis)
+        if new_value >= value and problem.held is not seen:
+            # the step led to where more or less of the moving image is known: compare over the same voxels
+            value, gradient, hessian = problem.linearise(matrix, basis)
         if new_value < value:
             # Gauss–Newton sees more curvature than there is wherever the images disagree for good: without this each
             # step goes a quarter of the way, and twenty are taken for three

@@ -12,6 +12,9 @@ from coincide.optimise.linear import Problem, generators, optimise_linear
 from coincide.preprocess.foreground import Moments
 from coincide.transforms.linear import about, rotation_matrix
 
+_FIRST, _FAR = 5, 0.6
+"""Steps that every start is given, and the share of the best one's gain by which those that end there fall short."""
+
 
 @dataclass(frozen=True, eq=False)
 class Start:
@@ -101,15 +104,26 @@ def distinct(starts: list[Start], points: np.ndarray, distance: float, number: i
 def refine(
     problem: Problem, starts: list[Start], model: str, centre, radius: float, iterations: int, worst: float
 ):
-    """Each start after a few second-order steps of `model`, best first."""
+    """Each start after a few second-order steps of `model`, best first; those left far behind stop after `_FIRST`."""
     basis = generators(model, centre, radius)
     tolerance = 0.02 * float(problem.fixed.spacing.min())
 
-    def followed(start: Start) -> Start:
-        fit = optimise_linear(problem.apart(), start.matrix, basis, iterations, tolerance)
-        return Start(fit.matrix, start.origin, score(problem, fit.matrix, worst))
+    def followed(starts: list[Start], iterations: int) -> list[Start]:
+        def follow(start: Start) -> Start:
+            fit = optimise_linear(problem.apart(), start.matrix, basis, iterations, tolerance)
+            return Start(fit.matrix, start.origin, score(problem, fit.matrix, worst))
 
-    return sorted(spread(followed, starts), key=lambda s: s.score)
+        return sorted(spread(follow, starts), key=lambda s: s.score)
+
+    first = followed(starts, min(_FIRST, iterations))
+    ahead = in_reach(first, worst, _FAR)
+    return sorted(followed(ahead, iterations - _FIRST) + first[len(ahead) :], key=lambda s: s.score)
+
+
+def in_reach(starts: list[Start], worst: float, share: float) -> list[Start]:
+    """The `starts`, best first, whose gain over unrelated images falls short of the best one's by at most `share`."""
+    best = starts[0].score
+    return [s for s in starts if s.score - best <= share * max(worst - best, 0.0)]
 
 
 def scored(problem: Problem, starts: list[Start], worst: float) -> list[Start]:

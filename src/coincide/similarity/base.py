@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,6 +53,10 @@ class Prepared(ABC):
     @abstractmethod
     def fused_evaluation(self, warped: Tensor, mask: Tensor | None) -> Evaluation:
         """Value, gradient and curvature, from the compiled kernels."""
+
+    def needed(self) -> np.ndarray | None:
+        """The stretch of each row of a warped volume, as in `ops.rows`, beyond which nothing tells; None for all."""
+        return None
 
     def value(self, warped: Tensor, mask: Tensor | None = None) -> float:
         """How unlike the two are; lower is better."""

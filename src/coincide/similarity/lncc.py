@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
 from torch import Tensor
 
 from coincide.ops._sample_kernels import fits
-from coincide.ops.lncc import Windows, lncc, lncc_reference, windows
+from coincide.ops.lncc import Windows, lncc, lncc_reference, needed, windows
 from coincide.similarity.base import Evaluation, Prepared, Similarity, single_channel
 
 
@@ -51,6 +52,10 @@ class PreparedLNCC(Prepared):
         self._fixed, self._mask, self._radius, self._epsilon = fixed, mask, radius, epsilon
         self._last: tuple[Tensor | None, Windows] | None = None, windows(fixed, mask, radius, epsilon)
         self._total = self._last[1].total
+        self._needed = needed(self._last[1])
+
+    def needed(self) -> np.ndarray | None:
+        return self._needed
 
     def _over(self, mask: Tensor | None) -> Windows:
         last = self._last  # others may ask meanwhile, from another thread

@@ -29,8 +29,7 @@ from coincide.transforms.base import Transform
 from coincide.transforms.displacement import Displacement, to_world
 from coincide.transforms.linear import Affine
 
-_FINEST_SIZE = {2: 500.0, 3: 220.0}
-"""Voxels along the anatomy's size beyond which a finer level costs much and brings little."""
+_MOST = {2: 500.0, 3: 220.0}
 _BETTER = 0.005
 """Share of the gain over unrelated images by which another start must beat the linear optimum."""
 _WORK, _MOST_STEPS = 40_000_000, 100
@@ -54,7 +53,9 @@ class Bending(AbstractMethod):
             where left out.
         iterations: the most steps, per level, coarse to fine; each level is twice as fine as the one before, the last
             stands at `finest`. Levels too coarse for the anatomy are left out, and so are last ones with 0 steps.
-        finest: voxel size of the finest level, mm; 0 takes the fixed image's mean one, or a larger that suffices.
+        finest: voxel size of the finest level, mm; 0 takes the fixed image's mean one, or a larger, see `most`.
+        most: voxels along the anatomy's size on the finest level, unless `finest` says otherwise: more cost much and
+            bring little; 0 takes 500 for pictures and 220 for volumes.
         coarsest: the fewest voxels along the anatomy's size on a level; what is coarser is left out.
         least_jacobian: smallest Jacobian determinant the result may have.
         trials: linear starts that are tried on the coarsest levels; 1 takes the linear part as it is.
@@ -65,6 +66,7 @@ class Bending(AbstractMethod):
     linear: Linear | None = None
     iterations: tuple[int, ...] = (100, 100, 100, 100, 50, 10)
     finest: float = 0.0
+    most: float = 0.0
     coarsest: float = 26.0
     least_jacobian: float = 0.1
     trials: int = 4
@@ -73,6 +75,8 @@ class Bending(AbstractMethod):
     def __post_init__(self) -> None:
         if not any(self.iterations) or min(self.iterations) < 0:
             raise OptionError(f"iterations {self.iterations} must be 0 or more, and not all 0.")
+        if min(self.finest, self.most) < 0:
+            raise OptionError(f"finest {self.finest} and most {self.most} must be 0 or more.")
         if self.trials < 1:
             raise OptionError(f"trials must be at least 1, found {self.trials}.")
 
@@ -148,7 +152,7 @@ class Bending(AbstractMethod):
         start, stop = bounding_box(weights, share=0.0)
         size = float(np.prod((stop - start) * fixed.grid.spacing) ** (1 / fixed.dim))
         own = float(np.prod(fixed.grid.spacing) ** (1 / fixed.dim))
-        finest = self.finest or max(own, size / _FINEST_SIZE[fixed.dim])
+        finest = self.finest or max(own, size / (self.most or _MOST[fixed.dim]))
         spacings = [finest * 2.0**k for k in reversed(range(len(self.iterations)))]
         levels = [
             (s, n) for s, n in zip(spacings, self.iterations) if s <= size / self.coarsest or s == finest
