@@ -84,8 +84,8 @@ class Runs(list):
 
 RIGID = Linear("rigid", NMI(), fine=25_000)
 AFFINE = Linear("affine", NMI(), fine=25_000)
-FAST = Deformable(AFFINE, LNCC(), iterations=(40, 20), trials=1)
-ACROSS = Deformable(AFFINE, MIND(), iterations=(30, 10), trials=1)
+FAST = Deformable(linear=AFFINE, similarity=LNCC(), iterations=(40, 20), trials=1)
+ACROSS = Deformable(linear=AFFINE, similarity=MIND(), iterations=(30, 10), trials=1)
 
 
 def solve(run: Run, pair: Pair) -> Solution:

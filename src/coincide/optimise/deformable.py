@@ -11,9 +11,10 @@ from torch import Tensor
 
 from coincide.grid import Grid
 from coincide.ops.field import compose, nudge, warp
-from coincide.ops.force import force, longest, stiffness
+from coincide.ops.force import longest
 from coincide.ops.sample import sample_affine
 from coincide.ops.smooth import gaussian
+from coincide.optimise.pull import pull_of
 from coincide.similarity.base import Similarity
 
 
@@ -70,28 +71,25 @@ def descend(
     notify: Callable[[int, float], None] = lambda i, v: None,
 ) -> Tensor:
     """Follow the similarity down from `field` `(dim, *shape)` (voxels of the level), and return where it ended."""
-    features = similarity.features(level.moving, mask=level.moving_mask)
-    prepared = similarity.prepare(level.fixed, level.fixed_mask)
-    stretches = prepared.needed()
-    warped, values, known, reach = torch.zeros_like(features), [], None, rule.step
+    pull = pull_of(
+        similarity.prepare(level.fixed, level.fixed_mask),
+        similarity.features(level.moving, mask=level.moving_mask),
+    )
+    values, known, reach = [], None, rule.step
     # everything large is made once: fresh memory costs more than what is done with it
     field, spare, update = field.clone(), torch.empty_like(field), torch.empty_like(field)
     for iteration in range(iterations):
         if iteration % _MASK_EVERY == 0:
             known = _known(level, field)
-        warp(features, field, out=warped, stretches=stretches)
-        evaluation = prepared.value_and_gradient(warped, known)
-        values.append(evaluation.value)
-        notify(iteration + 1, evaluation.value)
+        values.append(pull(field, known, spare))
+        notify(iteration + 1, values[-1])
         # landmarks may have far to go yet where the images have nothing more to say
         if level.landmarks is None and _has_settled(values, rule.tolerance):
             break
-        force(warped, evaluation.gradient, out=spare)
         gaussian(spare, rule.force_sigma, out=update)
         if iteration % _MASK_EVERY == 0:
-            newton = newton_length(update, stiffness(warped, evaluation.curvature), rule.force_sigma)
+            newton = newton_length(update, pull.stiffness(), rule.force_sigma)
             reach = min(rule.step, (newton / _NEAR) ** 2)
-        del evaluation
         length = longest(update)
         if length < 1e-20:
             break

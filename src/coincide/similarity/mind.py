@@ -58,4 +58,4 @@ class MIND(Similarity):
 
     def prepare(self, fixed, mask=None):
         """Work out the fixed image's channels."""
-        return SquaredError(self.features(fixed), weights_of(fixed, mask))
+        return SquaredError(self.features(fixed), weights_of(fixed, mask), unit=True)

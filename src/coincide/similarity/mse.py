@@ -45,10 +45,14 @@ class MSE(Similarity):
 
 @dataclass(frozen=True, eq=False)
 class SquaredError(Prepared):
-    """Mean squared error against the features `(C, *S)` of a fixed image with weights `(*S)`."""
+    """Mean squared error against the features `(C, *S)` of a fixed image with weights `(*S)`.
+
+    `unit` says that all features lie within 0 to 1.
+    """
 
     fixed: Tensor
     weights: Tensor
+    unit: bool = False
 
     def reference(self, warped, mask=None):
         """Plain torch."""
