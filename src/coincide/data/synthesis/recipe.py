@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from coincide.data.synthesis.artefacts import Artefacts
 from coincide.data.synthesis.contrast import Contrast
-from coincide.data.synthesis.kinds import ANATOMIES
+from coincide.data.synthesis.kinds import ANATOMIES, FLAT
 from coincide.data.synthesis.motion import Bend, Motion
 from coincide.errors import DimensionError, OptionError, unknown
+from coincide.grid import Grid
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Synthesis:
 
     shape: tuple[int, ...] = (64, 64, 64)
     spacing: tuple[float, ...] = (4.0, 4.0, 4.0)
-    anatomies: tuple[str, ...] = ("head", "brain", "blobs")
+    anatomies: tuple[str, ...] = ("head", "brain", "body", "blobs")
     pose: Motion = field(default_factory=lambda: Motion(10, 10, 0.08, 0.02))
     shape_bend: Bend = field(default_factory=lambda: Bend(5.0, (80.0, 40.0)))
     motion: Motion = field(default_factory=Motion)
@@ -61,6 +64,10 @@ class Synthesis:
         for name in self.anatomies:
             if name not in ANATOMIES:
                 raise unknown("anatomy", name, ANATOMIES)
+            if self.dim == 3 and name in FLAT:
+                raise DimensionError(
+                    f"the anatomy {name!r} is a radiograph; expected a 2-D shape, found {self.shape}."
+                )
         if self.points < 0 or not 0 <= self.alike <= 1:
             raise OptionError(
                 f"points is {self.points} and alike {self.alike}; expected 0 or more, and 0 to 1."
@@ -70,3 +77,9 @@ class Synthesis:
     def dim(self) -> int:
         """Number of spatial dimensions, 2 or 3."""
         return len(self.shape)
+
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels of both images lie: around the origin, axes along the world's."""
+        origin = -(np.asarray(self.shape) - 1) / 2 * self.spacing
+        return Grid.from_spacing(self.shape, self.spacing, origin)

@@ -60,6 +60,18 @@ _MIDLINE = (
     (113, "gall bladder", "fluid"),
     (114, "trachea", "air"),
     (115, "content of the bowel", "soft"),
+    (116, "sternum", "bone"),
+    (200, "radius", "bone"),
+    (201, "ulna", "bone"),
+    *((202 + n, f"carpal {n + 1}", "bone") for n in range(8)),
+    *((210 + n, f"metacarpal {n + 1}", "bone") for n in range(5)),
+    *((215 + n, f"proximal phalanx {n + 1}", "bone") for n in range(5)),
+    *((220 + n, f"middle phalanx {n + 1}", "bone") for n in range(5)),
+    *((225 + n, f"distal phalanx {n + 1}", "bone") for n in range(5)),
+    (300, "femur", "bone"),
+    (301, "tibia", "bone"),
+    (302, "fibula", "bone"),
+    (303, "patella", "bone"),
 )
 _PAIRED = (
     (40, "cerebral cortex", "grey"),
