@@ -186,3 +186,16 @@ def paint_rods(labels, outer, inner, origin, step, noise, rods, names, wall):
                     core = max(r - max(wall * r, 0.6), 0.0)
                     if d < core * core:
                         inner[i, j] = max(inner[i, j], 2 * np.sqrt(core * core - d))
+
+
+@kernel
+def see_through(labels, table, rank, layers, flat):
+    """Sum `table[:, label]` along the second axis into `layers`; keep the first label of the highest `rank`."""
+    for i in range(labels.shape[0]):
+        for j in range(labels.shape[1]):
+            for k in range(labels.shape[2]):
+                n = labels[i, j, k]
+                for m in range(len(table)):
+                    layers[m, i, k] += table[m, n]
+                if rank[n] > rank[flat[i, k]]:
+                    flat[i, k] = n

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from coincide.data.synthesis._paint_kernels import see_through
 from coincide.data.synthesis.anatomy import Anatomy, detail
 from coincide.data.synthesis.canvas import Canvas
 from coincide.data.synthesis.structures import LAST, STRUCTURES
@@ -52,7 +53,7 @@ class Plan:
         scale = self._scale(grid, np.delete(self.corners[1] - self.corners[0], axis))
         step = np.full(3, float(grid.spacing.min()) / scale)
         # thickness wants no fine lattice along the rays
-        step[axis] = max(step[axis], 6.0)
+        step[axis] = max(step[axis], 9.0)
         canvas = Canvas(_box(self.corners[0], self.corners[1], step), rng)
         self.paint(canvas)
         return _seen_through(rng, canvas.labels, axis, step[axis], float(grid.spacing.min()))
@@ -92,8 +93,8 @@ def _seen_through(
         kind = next((k for k, names in shares.items() if name in names), "soft")
         table[list(shares).index(kind), label] = deep * (name not in ("air", "lung"))
         # what a reader of films would call the pixel: bone before lung before the rest
-        rank[label] = {"bone": 4, "marrow": 0, "lung": 3, "fluid": 1}.get(name, 2 if name == "muscle" else 1)
-    layers = np.stack([t[labels].sum(axis) for t in table])
-    front = rank[labels].argmax(axis)
-    flat = np.take_along_axis(labels, np.expand_dims(front, axis), axis).squeeze(axis)
-    return _anatomy(rng, np.ascontiguousarray(flat), step, layers=layers, matters=tuple(shares))
+        rank[label] = {"bone": 4, "lung": 3, "muscle": 2}.get(name, 1)
+    shape = tuple(np.delete(labels.shape, axis))
+    layers, flat = np.zeros((len(shares), *shape), np.float32), np.zeros(shape, np.int16)
+    see_through(np.ascontiguousarray(np.moveaxis(labels, axis, 1)), table, rank, layers, flat)
+    return _anatomy(rng, flat, step, layers=layers, matters=tuple(shares))

@@ -43,7 +43,7 @@ def hand(rng: np.random.Generator, grid: Grid) -> Anatomy:
         more, around = _finger(rng, finger, spread)
         bones += more
         flesh += around
-    return _developed(rng, grid, bones, flesh, rng.uniform(0.62, 1.05), (250.0, 210.0))
+    return _developed(rng, grid, bones, flesh, rng.uniform(0.62, 1.05), (230.0, 330.0))
 
 
 def knee(rng: np.random.Generator, grid: Grid) -> Anatomy:
@@ -66,7 +66,7 @@ def knee(rng: np.random.Generator, grid: Grid) -> Anatomy:
         ("", np.array([0.0, 60]), np.array([3.0, -40]), 58.0, 52.0),
     ]
     flesh.append(("", np.array([3.0, -40]), np.array([6.0, -210]), 52.0, 48.0))
-    return _developed(rng, grid, bones, flesh, rng.uniform(0.8, 1.1), (150.0, 380.0))
+    return _developed(rng, grid, bones, flesh, rng.uniform(0.8, 1.1), (170.0, 380.0))
 
 
 def _forearm(rng: np.random.Generator) -> list[Rod]:
@@ -144,5 +144,11 @@ def _developed(
         frame = lattice.origin, lattice.spacing, noise
         kernels.paint_rods(labels, layers[outer], layers[inner], *frame, rows, names, wall)
     whole, _, bone, marrow = layers
-    matters = np.stack([np.maximum(bone - marrow, 0), marrow, np.maximum(whole * 0.6 - bone, 0)])
+    matters = np.stack(
+        [
+            np.maximum(bone - marrow, 0),
+            marrow,
+            np.maximum(np.minimum(whole, rng.uniform(0.3, 0.6) * whole.max()) - bone, 0),
+        ]
+    )
     return Anatomy(labels, lattice, detail(rng, lattice), matters, ("bone", "marrow", "soft"))
