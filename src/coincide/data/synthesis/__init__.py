@@ -6,8 +6,20 @@ from coincide.data.synthesis.dataset import SyntheticPairs, as_tensors
 from coincide.data.synthesis.draw import Example, draw
 from coincide.data.synthesis.motion import Bend, Motion
 from coincide.data.synthesis.recipe import Synthesis
+from coincide.data.synthesis.sheet import contact_sheet
 
 __all__ = [
+    "Artefacts",
+    "Bend",
+    "Contrast",
+    "Example",
+    "Motion",
+    "Synthesis",
+    "SyntheticPairs",
+    "as_tensors",
+    "contact_sheet",
+    "draw",
+]
     "Artefacts",
     "Bend",
     "Contrast",

@@ -12,9 +12,10 @@ from coincide.data.synthesis.anatomy import Anatomy
 from coincide.data.synthesis.artefacts import imaged
 from coincide.data.synthesis.contrast import coloured
 from coincide.data.synthesis.film import radiograph
-from coincide.data.synthesis.kinds import ANATOMIES
+from coincide.data.synthesis.kinds import maker
 from coincide.data.synthesis.motion import Flow, random_affine, random_flow
 from coincide.data.synthesis.recipe import Synthesis
+from coincide.data.synthesis.structures import in_brain
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.ops.sample import sample, sampler
@@ -32,7 +33,7 @@ class Example:
 
     Args:
         pair: images of different contrast, their labels, and landmarks. An image has a mask where its field of view
-            is cropped; its labels are whole all the same.
+            is cropped; its labels are whole all the same. What is stripped off a head has no labels either.
         truth: fixed-world mm → moving-world mm: the linear part after a diffeomorphism.
         anatomy: what was pictured.
         seed: what it was drawn from.
@@ -51,7 +52,7 @@ def draw(recipe: Synthesis, seed: int) -> Example:
     choice, body, motion, marks, *imaging = (np.random.default_rng(s) for s in streams)
     grid = recipe.grid
     name = recipe.anatomies[int(choice.integers(len(recipe.anatomies)))]
-    anatomy = ANATOMIES[name](body, grid)
+    anatomy = maker(name, recipe.maps)(body, grid)
     pose, lie = random_affine(body, recipe.pose, grid.centre), random_flow(body, recipe.shape_bend, grid)
     linear, flow = random_affine(motion, recipe.motion, grid.centre), random_flow(motion, recipe.bend, grid)
     truth = chain(linear, flow.forward) if flow else linear
@@ -60,6 +61,8 @@ def draw(recipe: Synthesis, seed: int) -> Example:
     there = _index(anatomy.grid, to_anatomy, _origins(linear, flow, grid))
     look_up = sampler(torch.from_numpy(anatomy.labels)[None], "label")
     labels = [Image(look_up(index), grid, "label", name=f"{name} {seed}, labels") for index in (here, there)]
+    if name == "head":
+        labels = [stripped(image) if choice.random() < recipe.strip else image for image in labels]
     palettes = [int(p) for p in choice.integers(2**62, size=2)]
     if choice.random() < recipe.alike:
         palettes[1] = palettes[0]
@@ -67,7 +70,7 @@ def draw(recipe: Synthesis, seed: int) -> Example:
         _image(rng, palette, recipe, anatomy, index, seen)
         for rng, palette, index, seen in zip(imaging, palettes, (here, there), labels)
     ]
-    points = _landmarks(marks, recipe.points, labels[0], truth)
+    points = _landmarks(marks, recipe.points, labels[0], labels[1], truth)
     pair = Pair(images[0], images[1], labels[0], labels[1], *points)
     return Example(pair, truth, name, seed)
 
@@ -86,6 +89,12 @@ def _image(
     picture, inside = imaged(rng, recipe.artefacts, sharp)
     mask = None if inside is None else torch.from_numpy(inside)
     return Image(torch.from_numpy(picture), labels.grid, mask=mask, name=labels.name.removesuffix(", labels"))
+
+
+def stripped(labels: Image) -> Image:
+    """The labels of a head without what lies outside of the brain."""
+    keep = torch.from_numpy(in_brain())
+    return labels.with_data(torch.where(keep[labels.data.long()], labels.data, 0))
 
 
 def _origins(linear: Affine, flow: Flow | None, grid: Grid) -> Tensor:
@@ -107,9 +116,9 @@ def _index(grid: Grid, transform: Transform, world: Tensor) -> Tensor:
 
 
 def _landmarks(
-    rng: np.random.Generator, number: int, labels: Image, truth: Transform
+    rng: np.random.Generator, number: int, labels: Image, moving: Image, truth: Transform
 ) -> tuple[Points | None, Points | None]:
-    """Places in the anatomy, those first that the moving field of view holds too; none where there is no anatomy."""
+    """Places in the anatomy, those first that the moving image shows too; none where there is no anatomy."""
     inside = np.flatnonzero(labels.numpy()[0])
     if number == 0 or len(inside) == 0:
         return None, None
@@ -119,6 +128,8 @@ def _landmarks(
         -0.5, 0.5, (4 * number, grid.dim)
     )
     world = grid.world(index)
-    order = np.argsort(~grid.inside(truth(world)), kind="stable")[:number]
+    there = torch.from_numpy(np.ascontiguousarray(grid.index(truth(world)).T))
+    seen = sample(moving.data, there, "nearest")[0].numpy() > 0
+    order = np.argsort(~seen, kind="stable")[:number]
     fixed = Points(world[order])
     return fixed, fixed.mapped(truth)

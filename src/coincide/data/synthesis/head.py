@@ -40,6 +40,8 @@ def paint_head(canvas: Canvas, whole: bool) -> None:
     fold(canvas, cerebellum, _FOLIA, [])
     fold(canvas, cerebrum, _CORTEX, _sylvian(canvas))
     _paint_deep(canvas)
+    if canvas.rng.random() < 0.15:
+        _paint_lesions(canvas)
 
 
 def _cerebrum(canvas: Canvas) -> list[Ellipsoid]:
@@ -83,6 +85,14 @@ def _paint_deep(canvas: Canvas) -> None:
     ]
     for shape in middle:
         canvas.paint([shape])
+
+
+def _paint_lesions(canvas: Canvas) -> None:
+    for _ in range(int(canvas.rng.integers(1, 4))):
+        place = canvas.rng.uniform((-48, -70, 0), (48, 40, 50))
+        size = canvas.rng.uniform(4, 16, 3)
+        canvas.paint([Ellipsoid("lesion", place, size, rough=2.0)], _WHITE, False)
+        canvas.paint([Ellipsoid("core of the lesion", place, size * 0.5, rough=2.0)], ["lesion"], False)
 
 
 def _paint_nuclei(canvas: Canvas, side: str, x: float) -> None:

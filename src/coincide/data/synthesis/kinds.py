@@ -10,6 +10,7 @@ from coincide.data.synthesis.anatomy import Maker
 from coincide.data.synthesis.blobs import blobs
 from coincide.data.synthesis.body import TRUNK, paint_body
 from coincide.data.synthesis.head import BRAIN, EXTENT, paint_head
+from coincide.data.synthesis.maps import mapped
 from coincide.data.synthesis.plans import Plan
 from coincide.data.synthesis.skeleton import hand, knee
 
@@ -30,5 +31,13 @@ ANATOMIES: dict[str, Maker] = {
 }
 """Every anatomy that can be made; in 2-D, `head`, `brain` and `body` are slices."""
 
+MAPS = "maps"
+"""The anatomies that a folder of label maps holds."""
+
 FLAT = ("hand", "knee", "trunk_film")
 """Those that are radiographs, and have two dimensions only."""
+
+
+def maker(name: str, folder: str) -> Maker:
+    """What makes the anatomy `name`; `folder` is where label maps are."""
+    return partial(mapped, folder=folder) if name == MAPS else ANATOMIES[name]

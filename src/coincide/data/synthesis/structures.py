@@ -124,3 +124,10 @@ def tissue_numbers() -> np.ndarray:
     for structure in STRUCTURES.values():
         table[structure.label] = TISSUES.index(structure.tissue) + 1
     return table
+
+
+def in_brain() -> np.ndarray:
+    """Whether every label below `LAST` is a part of the brain, or of the fluid in and around it."""
+    table = np.zeros(LAST, np.bool_)
+    table[[20, 21, 22, 23, 24, 25, 27, 28, *range(40, 62), 66, 67]] = True
+    return table
