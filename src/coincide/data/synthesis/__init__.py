@@ -20,13 +20,3 @@ __all__ = [
     "contact_sheet",
     "draw",
 ]
-    "Artefacts",
-    "Bend",
-    "Contrast",
-    "Example",
-    "Motion",
-    "Synthesis",
-    "SyntheticPairs",
-    "as_tensors",
-    "draw",
-]
