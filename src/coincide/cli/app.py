@@ -8,6 +8,7 @@ import typer
 
 from coincide import __version__
 from coincide.cli.apply import apply
+from coincide.cli.data import inspect_data, synthesise
 from coincide.cli.demo import demo
 from coincide.cli.measure import measure
 from coincide.cli.methods import methods
@@ -26,7 +27,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (register, apply, points, convert, invert, compose, methods, measure, demo):
+for command in (
+    register,
+    apply,
+    points,
+    convert,
+    invert,
+    compose,
+    methods,
+    measure,
+    synthesise,
+    inspect_data,
+    demo,
+):
     app.command()(command)
 
 

@@ -4,6 +4,7 @@ from coincide.data.synthesis.artefacts import Artefacts
 from coincide.data.synthesis.contrast import Contrast
 from coincide.data.synthesis.dataset import SyntheticPairs, as_tensors
 from coincide.data.synthesis.draw import Example, draw
+from coincide.data.synthesis.files import write_examples
 from coincide.data.synthesis.motion import Bend, Motion
 from coincide.data.synthesis.recipe import Synthesis
 from coincide.data.synthesis.sheet import contact_sheet
@@ -19,4 +20,5 @@ __all__ = [
     "as_tensors",
     "contact_sheet",
     "draw",
+    "write_examples",
 ]
