@@ -14,6 +14,7 @@ from coincide.cli.measure import measure
 from coincide.cli.methods import methods
 from coincide.cli.points import points
 from coincide.cli.register import register
+from coincide.cli.train import train
 from coincide.cli.transforms import compose, convert, invert
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ for command in (
     compose,
     methods,
     measure,
+    train,
     synthesise,
     inspect_data,
     demo,
