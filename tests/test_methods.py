@@ -28,11 +28,21 @@ SPACING = {2: 2.0, 3: 4.5}
 RIGID_LIMIT, SCALE_LIMIT, FIELD_LIMIT = 0.1, 0.11, 0.13
 """Mean error in voxels. The freer a transform, the more it follows noise and interpolation."""
 # the contrast each similarity claims not to mind; auto chooses one of the two by itself
-ACROSS = {"nmi": other_contrast, "mind": inverted_contrast, "auto": inverted_contrast}
+ACROSS = {
+    "nmi": other_contrast,
+    "mattes": other_contrast,
+    "cr": other_contrast,
+    "mind": inverted_contrast,
+    "ngf": inverted_contrast,
+    "auto": inverted_contrast,
+}
+USUAL = ("mse", "ncc", "lncc", "nmi", "mind")
+"""Similarities that every run of the tests tries with every method; the others with two, and the slow run with all."""
 # methods that need more than this soft head shows, or more than images, and the file that tries them
 ELSEWHERE = {
     "test_cpd.py": ("cpd",),
     "test_icp.py": ("icp",),
+    "test_intensity_methods.py": ("blocks", "bspline", "demons", "least_squares", "phase"),
     "test_landmarks.py": ("landmarks",),
     "test_features_methods.py": ("akaze", "harris", "keypoints3d", "orb", "sift", "surf"),
 }
@@ -73,10 +83,19 @@ def claimed(spec: str) -> bool:
 SPECS = variants()
 
 
+def is_quick(spec: str) -> bool:
+    """Whether every run of the tests tries it."""
+    named = spec.partition("similarity=")[2]
+    return named in ("", *USUAL) or spec.startswith(("linear:model=rigid", "deformable:"))
+
+
+QUICK = [spec for spec in SPECS if is_quick(spec)]
+
+
 def contrast_of(spec: str):
     """The change of contrast that the SPEC claims not to mind, or None."""
-    named = [s for s in SIMILARITIES if f"similarity={s}" in spec]
-    return ACROSS.get(named[0] if named else spec.partition(":")[0])
+    named = spec.partition("similarity=")[2]
+    return ACROSS.get(named or spec.partition(":")[0])
 
 
 def layouts(dim: int) -> dict:
@@ -124,10 +143,10 @@ def voxel_of(grid) -> float:
 
 
 def spread(dim: int) -> list:
-    """Every SPEC once, each on another layout of the sample."""
+    """Every quick SPEC once, each on another layout of the sample."""
     return [
         pytest.param(spec, SAMPLE[dim][n % len(SAMPLE[dim])], id=f"{spec}-{n}")
-        for n, spec in enumerate(SPECS)
+        for n, spec in enumerate(QUICK)
     ]
 
 

@@ -8,11 +8,13 @@ import typer
 
 from coincide import __version__
 from coincide.cli.apply import apply
+from coincide.cli.data import inspect_data, synthesise
 from coincide.cli.demo import demo
 from coincide.cli.measure import measure
 from coincide.cli.methods import methods
 from coincide.cli.points import points
 from coincide.cli.register import register
+from coincide.cli.train import train
 from coincide.cli.transforms import compose, convert, invert
 
 app = typer.Typer(
@@ -26,7 +28,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (register, apply, points, convert, invert, compose, methods, measure, demo):
+for command in (
+    register,
+    apply,
+    points,
+    convert,
+    invert,
+    compose,
+    methods,
+    measure,
+    train,
+    synthesise,
+    inspect_data,
+    demo,
+):
     app.command()(command)
 
 

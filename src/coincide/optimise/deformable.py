@@ -75,16 +75,16 @@ def descend(
         similarity.prepare(level.fixed, level.fixed_mask),
         similarity.features(level.moving, mask=level.moving_mask),
     )
-    values, known, reach = [], None, rule.step
+    values, seen, reach = [], None, rule.step
     # everything large is made once: fresh memory costs more than what is done with it
     field, spare, update = field.clone(), torch.empty_like(field), torch.empty_like(field)
     for iteration in range(iterations):
         if iteration % _MASK_EVERY == 0:
-            known = _known(level, field)
-        values.append(pull(field, known, spare))
+            seen = known(level, field)
+        values.append(pull(field, seen, spare))
         notify(iteration + 1, values[-1])
         # landmarks may have far to go yet where the images have nothing more to say
-        if level.landmarks is None and _has_settled(values, rule.tolerance):
+        if level.landmarks is None and has_settled(values, rule.tolerance):
             break
         gaussian(spare, rule.force_sigma, out=update)
         if iteration % _MASK_EVERY == 0:
@@ -122,7 +122,7 @@ def newton_length(downhill: Tensor, stiff: Tensor, sigma: float) -> float:
     return float(lengths.kthvalue(max(1, round(0.99 * lengths.numel()))).values)
 
 
-def _known(level: Level, field: Tensor) -> Tensor | None:
+def known(level: Level, field: Tensor) -> Tensor | None:
     """Where the warped moving image is known, `(*shape)` bool, or None for everywhere."""
     return (
         None if level.moving_mask is None else warp(level.moving_mask.to(field.dtype)[None], field)[0] > 0.99
@@ -134,13 +134,14 @@ def compare(levels: list[Level], fields: list[Tensor], similarity: Similarity) -
     warped = [
         warp(similarity.features(x.moving, mask=x.moving_mask), field) for x, field in zip(levels, fields)
     ]
-    known = [k for k in map(_known, levels, fields) if k is not None]
-    common = torch.stack(known).all(0) if known else None
+    seen = [k for k in map(known, levels, fields) if k is not None]
+    common = torch.stack(seen).all(0) if seen else None
     prepared = similarity.prepare(levels[0].fixed, levels[0].fixed_mask)
     return [prepared.value(w, common) for w in warped]
 
 
-def _has_settled(values: list[float], tolerance: float) -> bool:
+def has_settled(values: list[float], tolerance: float) -> bool:
+    """Whether the last ten of `values` gained less than `tolerance` of what all of them did."""
     if len(values) < 20:
         return False
     recent, before = np.mean(values[-5:]), np.mean(values[-15:-10])

@@ -62,8 +62,7 @@ class NMI(Similarity):
     tail: float = 0.001
 
     def __post_init__(self):
-        if not 8 <= self.bins <= 256:
-            raise OptionError(f"NMI: bins must be from 8 to 256, found {self.bins}.")
+        check_bins("NMI", self.bins)
         if not 0 <= self.tail < 0.5:
             raise OptionError(f"NMI: tail must be at least 0 and below 0.5, found {self.tail}.")
 
@@ -80,6 +79,16 @@ class NMI(Similarity):
         weights = weights_of(fixed, mask)
         index = nearest_bin(self.features(fixed, mask=mask)[0], self.bins)
         return Information(index.contiguous(), weights, self.bins, self.normalised)
+
+
+def check_bins(name: str, bins: int) -> None:
+    """Refuse a number of bins that a histogram cannot have.
+
+    Raises:
+        OptionError: it is not from 8 to 256.
+    """
+    if not 8 <= bins <= 256:
+        raise OptionError(f"{name}: bins must be from 8 to 256, found {bins}.")
 
 
 def unit_range(image: Tensor, mask: Tensor | None, tail: float) -> Tensor:

@@ -4,8 +4,10 @@ from coincide.data.synthesis.artefacts import Artefacts
 from coincide.data.synthesis.contrast import Contrast
 from coincide.data.synthesis.dataset import SyntheticPairs, as_tensors
 from coincide.data.synthesis.draw import Example, draw
+from coincide.data.synthesis.files import write_examples
 from coincide.data.synthesis.motion import Bend, Motion
 from coincide.data.synthesis.recipe import Synthesis
+from coincide.data.synthesis.sheet import contact_sheet
 
 __all__ = [
     "Artefacts",
@@ -16,5 +18,7 @@ __all__ = [
     "Synthesis",
     "SyntheticPairs",
     "as_tensors",
+    "contact_sheet",
     "draw",
+    "write_examples",
 ]

@@ -161,3 +161,41 @@ def paint_folded(labels, depth, origin, step, noise, fold, fold_origin, fold_ste
                     labels[i, j, k] = names[1] if left else names[2]
                 else:
                     labels[i, j, k] = names[3] if left else names[4]
+
+
+@kernel
+def paint_rods(labels, outer, inner, origin, step, noise, rods, names, wall):
+    """Round cones seen through along the third axis; `outer` and `inner` are mm of the whole and of its marrow."""
+    for s in range(len(rods)):
+        x0, y0, x1, y1, r0, r1 = rods[s]
+        reach = max(r0, r1) * 1.2
+        i0, i1 = span(min(x0, x1) - reach, max(x0, x1) + reach, origin[0], step[0], labels.shape[0])
+        j0, j1 = span(min(y0, y1) - reach, max(y0, y1) + reach, origin[1], step[1], labels.shape[1])
+        ax, ay = x1 - x0, y1 - y0
+        square = ax * ax + ay * ay
+        for i in range(i0, i1):
+            for j in range(j0, j1):
+                x, y = origin[0] + i * step[0] - x0, origin[1] + j * step[1] - y0
+                t = min(max((ax * x + ay * y) / square, 0.0), 1.0) if square > 0 else 0.0
+                r = (r0 + t * (r1 - r0)) * (1 + 0.05 * noise[i, j])
+                d = (x - t * ax) ** 2 + (y - t * ay) ** 2
+                if d < r * r:
+                    outer[i, j] = max(outer[i, j], 2 * np.sqrt(r * r - d))
+                    if names[s] > 0:
+                        labels[i, j] = names[s]
+                    core = max(r - max(wall * r, 0.6), 0.0)
+                    if d < core * core:
+                        inner[i, j] = max(inner[i, j], 2 * np.sqrt(core * core - d))
+
+
+@kernel
+def see_through(labels, table, rank, layers, flat):
+    """Sum `table[:, label]` along the second axis into `layers`; keep the first label of the highest `rank`."""
+    for i in range(labels.shape[0]):
+        for j in range(labels.shape[1]):
+            for k in range(labels.shape[2]):
+                n = labels[i, j, k]
+                for m in range(len(table)):
+                    layers[m, i, k] += table[m, n]
+                if rank[n] > rank[flat[i, k]]:
+                    flat[i, k] = n

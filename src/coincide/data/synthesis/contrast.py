@@ -1,4 +1,4 @@
-"""From labels to intensities: a random brightness for every tissue."""
+"""From labels to intensities: a brightness for every tissue, random, or like that of a known modality."""
 
 from __future__ import annotations
 
@@ -18,13 +18,17 @@ class Contrast:
 
     Args:
         mean: range of a tissue's brightness.
-        spread: mm-scale texture within a tissue, as a standard deviation: the largest.
+        known: share of the pictures whose tissues are about as bright as in T1, T2, FLAIR, proton density or CT.
+        vary: standard deviation by which they differ from it.
+        spread: texture within a tissue, as a standard deviation: the largest.
         detail: how much of the texture that both pictures share shows, likewise; its sign is random for each tissue.
         structures: by how much structures of one tissue differ, likewise.
         background: the largest brightness of what holds nothing; half of the pictures have none.
     """
 
     mean: tuple[float, float] = (0.1, 1.0)
+    known: float = 0.3
+    vary: float = 0.06
     spread: float = 0.06
     detail: float = 0.06
     structures: float = 0.04
@@ -33,25 +37,56 @@ class Contrast:
     def __post_init__(self) -> None:
         if not 0 <= self.mean[0] <= self.mean[1]:
             raise OptionError(
-                f"the brightness of tissues is {self.mean}, expected a range of positive numbers."
+                f"the brightness of tissues is {self.mean}, expected two numbers from 0 up, in order."
             )
+        if not 0 <= self.known <= 1:
+            raise OptionError(f"the share of known contrasts is {self.known}, expected 0 to 1.")
+        for name in ("vary", "spread", "detail", "structures", "background"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise OptionError(f"{name} of the contrast is {getattr(self, name)}, expected 0 or more.")
+
+
+KNOWN = {  # T1, T2, FLAIR, proton density, CT in a soft-tissue window
+    "air": (0.0, 0.0, 0.0, 0.0, 0.0),
+    "blood": (0.2, 0.1, 0.1, 0.3, 0.55),
+    "bone": (0.08, 0.05, 0.05, 0.1, 1.0),
+    "bowel": (0.4, 0.5, 0.5, 0.6, 0.45),
+    "cartilage": (0.4, 0.3, 0.4, 0.7, 0.55),
+    "deep grey": (0.58, 0.55, 0.65, 0.72, 0.47),
+    "fat": (1.0, 0.75, 0.7, 0.9, 0.25),
+    "fluid": (0.12, 1.0, 0.1, 0.9, 0.38),
+    "gland": (0.55, 0.45, 0.5, 0.65, 0.48),
+    "grey": (0.5, 0.62, 0.72, 0.8, 0.46),
+    "kidney": (0.5, 0.6, 0.6, 0.7, 0.57),
+    "lesion": (0.3, 0.9, 0.95, 0.8, 0.35),
+    "liver": (0.62, 0.3, 0.4, 0.6, 0.58),
+    "lung": (0.06, 0.05, 0.05, 0.1, 0.08),
+    "marrow": (0.85, 0.5, 0.5, 0.7, 0.7),
+    "medulla": (0.38, 0.75, 0.65, 0.7, 0.5),
+    "muscle": (0.45, 0.2, 0.35, 0.5, 0.5),
+    "pallidum": (0.66, 0.38, 0.5, 0.6, 0.47),
+    "skin": (0.55, 0.45, 0.45, 0.6, 0.45),
+    "soft": (0.45, 0.45, 0.5, 0.6, 0.45),
+    "spleen": (0.4, 0.6, 0.6, 0.65, 0.55),
+    "white": (0.75, 0.42, 0.55, 0.65, 0.42),
+}
+"""About how bright each tissue is in pictures that radiologists read."""
 
 
 def colours(rng: np.random.Generator, contrast: Contrast, last: int) -> np.ndarray:
     """Mean, texture and share of the common detail for every label up to `last`, `(3, last + 1)` float32."""
-    tissue = np.concatenate(
-        [tissue_numbers(), np.arange(len(TISSUES) + 1, max(last + 1 - LAST, 0) + len(TISSUES) + 1)]
-    )
-    kinds = tissue.max() + 1
-    table = np.stack(
-        [
-            rng.uniform(*contrast.mean, kinds),
-            rng.uniform(0, contrast.spread, kinds),
-            rng.uniform(-contrast.detail, contrast.detail, kinds),
-        ]
-    )
-    table[:, 0] = 0
-    table[0, 0] = rng.uniform(0, contrast.background) * rng.integers(0, 2)
+    further = np.arange(len(TISSUES) + 1, len(TISSUES) + 1 + max(last + 1 - LAST, 0))
+    tissue = np.concatenate([tissue_numbers(), further])
+    kinds = int(tissue.max()) + 1
+    mean = rng.uniform(*contrast.mean, kinds)
+    if rng.random() < contrast.known:
+        modality = int(rng.integers(len(KNOWN["air"])))
+        usual = np.array([KNOWN[name][modality] for name in TISSUES])
+        mean[1 : len(TISSUES) + 1] = np.abs(usual + rng.normal(0, contrast.vary, len(TISSUES)))
+    spread = rng.uniform(0, contrast.spread, kinds)
+    detail = rng.uniform(-contrast.detail, contrast.detail, kinds)
+    table = np.stack([mean, spread, detail])
+    table[:, 0] = rng.uniform(0, contrast.background) * rng.integers(0, 2), 0, 0
     # mirror images of a structure look alike: their labels are neighbours, the left one even
     own = rng.normal(0, 1, len(tissue) // 2 + 1).repeat(2)[: len(tissue)]
     out = table[:, tissue]
@@ -62,10 +97,9 @@ def colours(rng: np.random.Generator, contrast: Contrast, last: int) -> np.ndarr
 def coloured(
     rng: np.random.Generator, contrast: Contrast, labels: np.ndarray, detail: np.ndarray
 ) -> np.ndarray:
-    """A picture `(*shape)` float32 of `labels`, sharp and without artefacts."""
+    """A picture of `labels`, sharp and without artefacts, float32; `detail` and it are `(*shape)`."""
     table = colours(rng, contrast, int(labels.max()))
-    width = rng.uniform(1, 3)
-    texture = smooth_noise(rng, labels.shape, width)[0]
+    texture = smooth_noise(rng, labels.shape, rng.uniform(1, 3))[0]
     out = np.empty(labels.shape, np.float32)
     _colour(labels.reshape(-1), detail.reshape(-1), texture.reshape(-1), table, out.reshape(-1))
     return out

@@ -15,8 +15,8 @@ _CORTEX = Folded(
     "cerebrospinal fluid",
     "cerebral cortex",
     "cerebral white matter",
-    (11, 11, 11),
-    17,
+    (10, 10, 10),
+    21,
     0.8,
     2.9,
     0.85,
@@ -40,6 +40,8 @@ def paint_head(canvas: Canvas, whole: bool) -> None:
     fold(canvas, cerebellum, _FOLIA, [])
     fold(canvas, cerebrum, _CORTEX, _sylvian(canvas))
     _paint_deep(canvas)
+    if canvas.rng.random() < 0.15:
+        _paint_lesions(canvas)
 
 
 def _cerebrum(canvas: Canvas) -> list[Ellipsoid]:
@@ -65,8 +67,11 @@ def _sylvian(canvas: Canvas) -> list[Capsule]:
 
 def _paint_deep(canvas: Canvas) -> None:
     ventricles = np.exp(canvas.rng.normal(0, 0.3))
-    for y, z in ((30, 4), (26, 16), (12, 23), (-6, 26), (-24, 25), (-38, 17), (-41, 9)):
-        canvas.paint([Capsule("corpus callosum", (-13, y, z), (13, y, z), (3.6, 3.6))])
+    arch = np.array(
+        [(24, 0), (30, 4), (29, 13), (22, 20), (8, 24), (-8, 26), (-24, 25), (-36, 19), (-41, 11), (-37, 6)]
+    )
+    places = np.stack([np.interp(np.linspace(0, 9, 37), np.arange(10), axis) for axis in arch.T], -1)
+    canvas.paint([Capsule("corpus callosum", (-13, y, z), (13, y, z), (3.4, 3.4)) for y, z in places])
     for side, x in SIDES:
         _paint_nuclei(canvas, side, x)
         _paint_ventricle(canvas, side, x, ventricles)
@@ -80,6 +85,14 @@ def _paint_deep(canvas: Canvas) -> None:
     ]
     for shape in middle:
         canvas.paint([shape])
+
+
+def _paint_lesions(canvas: Canvas) -> None:
+    for _ in range(int(canvas.rng.integers(1, 4))):
+        place = canvas.rng.uniform((-48, -70, 0), (48, 40, 50))
+        size = canvas.rng.uniform(4, 16, 3)
+        canvas.paint([Ellipsoid("lesion", place, size, rough=2.0)], _WHITE, False)
+        canvas.paint([Ellipsoid("core of the lesion", place, size * 0.5, rough=2.0)], ["lesion"], False)
 
 
 def _paint_nuclei(canvas: Canvas, side: str, x: float) -> None:
@@ -118,6 +131,7 @@ def _paint_ventricle(canvas: Canvas, side: str, x: float, size: float) -> None:
 
 def _paint_outside(canvas: Canvas, brain: np.ndarray) -> None:
     face = [((0, 52, -55), (48, 40, 52)), ((0, -8, -70), (58, 62, 62)), ((0, -38, -130), (54, 56, 90))]
+    face += [((0, -58, -62), (50, 42, 40)), ((0, 88, -50), (13, 18, 17))]
     outline = canvas.depth([Ellipsoid("skin", *canvas.varied(*part)) for part in face], 20)
     scalp, skull = canvas.rng.uniform(4, 9), canvas.rng.uniform(5, 9)
     outline = np.maximum(outline, brain + 2.5 + skull + scalp)

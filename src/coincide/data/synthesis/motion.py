@@ -88,8 +88,8 @@ def random_flow(rng: np.random.Generator, bend: Bend, grid: Grid) -> Flow | None
     amount = rng.uniform(0, bend.amount)
     if amount == 0:
         return None
-    # a quarter of the finest feature: what is linear between these nodes is next to what the spline would be
-    step = np.maximum(grid.spacing.min(), min(bend.scales) / 4)
+    # a third of the finest feature: fine enough, as the field that is linear between these nodes is the truth itself
+    step = np.maximum(grid.spacing.min(), min(bend.scales) / 3)
     margin = 0.5 * max(bend.scales)
     lattice = _around(grid, step, margin)
     velocity = np.zeros((grid.dim, *lattice.shape), np.float32)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from coincide.data.synthesis.artefacts import Artefacts
 from coincide.data.synthesis.contrast import Contrast
-from coincide.data.synthesis.kinds import ANATOMIES
+from coincide.data.synthesis.kinds import ANATOMIES, FLAT, MAPS
 from coincide.data.synthesis.motion import Bend, Motion
 from coincide.errors import DimensionError, OptionError, unknown
+from coincide.grid import Grid
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class Synthesis:
         shape: voxels of both images; two numbers make 2-D pairs.
         spacing: mm of a voxel.
         anatomies: what is pictured, each as likely as the others; a name that comes twice is twice as likely.
+        maps: a folder of label maps, for the anatomy `maps`.
         pose: how far the anatomy lies from upright and from the middle in the fixed image.
         shape_bend: how far the anatomy is bent away from its plan.
         motion: the linear part of the truth, about the middle of the fixed image.
@@ -26,6 +30,7 @@ class Synthesis:
         contrast: brightness of tissues, drawn anew for each image.
         artefacts: what imaging does to it, drawn anew for each image.
         alike: share of the pairs whose two images have one contrast, as two visits of one patient do.
+        strip: share of the images of a head that show its brain alone, as after skull stripping; each image for itself.
         points: how many landmarks.
 
     Raises:
@@ -35,7 +40,8 @@ class Synthesis:
 
     shape: tuple[int, ...] = (64, 64, 64)
     spacing: tuple[float, ...] = (4.0, 4.0, 4.0)
-    anatomies: tuple[str, ...] = ("head", "brain", "blobs")
+    anatomies: tuple[str, ...] = ("head", "brain", "body", "blobs")
+    maps: str = ""
     pose: Motion = field(default_factory=lambda: Motion(10, 10, 0.08, 0.02))
     shape_bend: Bend = field(default_factory=lambda: Bend(5.0, (80.0, 40.0)))
     motion: Motion = field(default_factory=Motion)
@@ -43,6 +49,7 @@ class Synthesis:
     contrast: Contrast = field(default_factory=Contrast)
     artefacts: Artefacts = field(default_factory=Artefacts)
     alike: float = 0.2
+    strip: float = 0.3
     points: int = 64
 
     def __post_init__(self) -> None:
@@ -57,16 +64,31 @@ class Synthesis:
                 "8 voxels along each axis, and positive spacings."
             )
         if not self.anatomies:
-            raise OptionError(f"synthesis needs an anatomy. Known: {', '.join(sorted(ANATOMIES))}.")
-        for name in self.anatomies:
-            if name not in ANATOMIES:
-                raise unknown("anatomy", name, ANATOMIES)
-        if self.points < 0 or not 0 <= self.alike <= 1:
+            raise OptionError(f"synthesis needs an anatomy. Known: {', '.join(sorted((*ANATOMIES, MAPS)))}.")
+        if (MAPS in self.anatomies) != bool(self.maps):
             raise OptionError(
-                f"points is {self.points} and alike {self.alike}; expected 0 or more, and 0 to 1."
+                f"the anatomies are {', '.join(self.anatomies)} and the folder of label maps is {self.maps!r}; "
+                f"expected {MAPS!r} among the anatomies and a folder, or neither."
+            )
+        for name in self.anatomies:
+            if name not in (*ANATOMIES, MAPS):
+                raise unknown("anatomy", name, (*ANATOMIES, MAPS))
+            if self.dim == 3 and name in FLAT:
+                raise DimensionError(
+                    f"the anatomy {name!r} is a radiograph; expected a 2-D shape, found {self.shape}."
+                )
+        if self.points < 0 or not (0 <= self.alike <= 1 and 0 <= self.strip <= 1):
+            raise OptionError(
+                f"points is {self.points}, alike {self.alike} and strip {self.strip}; expected 0 or more, and 0 to 1."
             )
 
     @property
     def dim(self) -> int:
         """Number of spatial dimensions, 2 or 3."""
         return len(self.shape)
+
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels of both images lie: around the origin, axes along the world's."""
+        origin = -(np.asarray(self.shape) - 1) / 2 * self.spacing
+        return Grid.from_spacing(self.shape, self.spacing, origin)

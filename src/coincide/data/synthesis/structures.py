@@ -60,6 +60,18 @@ _MIDLINE = (
     (113, "gall bladder", "fluid"),
     (114, "trachea", "air"),
     (115, "content of the bowel", "soft"),
+    (116, "sternum", "bone"),
+    (200, "radius", "bone"),
+    (201, "ulna", "bone"),
+    *((202 + n, f"carpal {n + 1}", "bone") for n in range(8)),
+    *((210 + n, f"metacarpal {n + 1}", "bone") for n in range(5)),
+    *((215 + n, f"proximal phalanx {n + 1}", "bone") for n in range(5)),
+    *((220 + n, f"middle phalanx {n + 1}", "bone") for n in range(5)),
+    *((225 + n, f"distal phalanx {n + 1}", "bone") for n in range(5)),
+    (300, "femur", "bone"),
+    (301, "tibia", "bone"),
+    (302, "fibula", "bone"),
+    (303, "patella", "bone"),
 )
 _PAIRED = (
     (40, "cerebral cortex", "grey"),
@@ -111,4 +123,11 @@ def tissue_numbers() -> np.ndarray:
     table = np.zeros(LAST, np.int64)
     for structure in STRUCTURES.values():
         table[structure.label] = TISSUES.index(structure.tissue) + 1
+    return table
+
+
+def in_brain() -> np.ndarray:
+    """Whether every label below `LAST` is a part of the brain, or of the fluid in and around it."""
+    table = np.zeros(LAST, np.bool_)
+    table[[20, 21, 22, 23, 24, 25, 27, 28, *range(40, 62), 66, 67]] = True
     return table

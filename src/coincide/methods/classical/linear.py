@@ -74,7 +74,7 @@ class Linear(AbstractMethod):
     def explore(self, fixed: Image, moving: Image, pair: Pair, recorder: Recorder) -> Starts:
         """The best distinct starts for images that are normalised already, refined at the coarsest level."""
         with recorder.timed("start"):
-            spacing, grid = self._levels(fixed)[0]
+            spacing, grid = self.levels(fixed)[0]
             coarse = shrink(fixed, spacing, grid), shrink(moving, spacing)
             masses = [moments(image, foreground_weights(image)) for image in coarse]
             radius = float(np.linalg.norm(masses[0].radii))
@@ -85,7 +85,7 @@ class Linear(AbstractMethod):
     def follow(self, fixed: Image, moving: Image, starts: Starts, recorder: Recorder) -> np.ndarray:
         """The homogeneous matrix (fixed-world mm → moving-world mm) that the best of `starts` leads to."""
         with recorder.timed("linear"):
-            return self._descend(fixed, moving, self._levels(fixed), starts, recorder)
+            return self._descend(fixed, moving, self.levels(fixed), starts, recorder)
 
     def finish(self, fixed: Image, moving: Image, starts: Starts, pair: Pair, recorder: Recorder) -> Solution:  # noqa: ARG002
         """The solution that `starts` lead to."""
@@ -94,7 +94,7 @@ class Linear(AbstractMethod):
         transform = Affine(self.follow(fixed, moving, starts, recorder), fixed.grid.centre)
         return recorder.solution(transform, transform.inverse(), Status.SUCCEEDED)
 
-    def _levels(self, fixed: Image) -> list[tuple[float, Grid]]:
+    def levels(self, fixed: Image) -> list[tuple[float, Grid]]:
         """Voxel size (mm) and grid of each level, coarse to fine, each at most twice as fine as the one before.
 
         The grids cover the box around the anatomy, and a tenth of its size more on every side.

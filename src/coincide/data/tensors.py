@@ -1,0 +1,34 @@
+"""Pairs as tensors that batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coincide.pair import Pair
+from coincide.transforms.base import Transform
+
+
+def tensors(pair: Pair, truth: Transform | None) -> dict[str, Tensor]:
+    """What is known of a pair.
+
+    Returns:
+        `fixed`, `moving`: `(channel, *shape)` float32. `fixed_labels`, `moving_labels`: `(1, *shape)` int64.
+        `fixed_points`, `moving_points`: `(number, dim)` float32, world mm. `displacement`: `(dim, *shape)` float32, mm,
+        the truth less the place itself at every voxel of the fixed image. Those only that are known.
+    """
+    found = {"fixed": pair.fixed.data, "moving": pair.moving.data}
+    for name in ("fixed_labels", "moving_labels"):
+        labels = getattr(pair, name)
+        if labels is not None:
+            found[name] = labels.data.long()
+    if pair.fixed_points is not None and pair.moving_points is not None:
+        found["fixed_points"] = torch.tensor(pair.fixed_points.world, dtype=torch.float32)
+        found["moving_points"] = torch.tensor(pair.moving_points.world, dtype=torch.float32)
+    if truth is not None:
+        places = pair.fixed.grid.points()
+        found["displacement"] = torch.from_numpy(
+            np.moveaxis(truth(places) - places, -1, 0).astype(np.float32)
+        )
+    return found

@@ -1,0 +1,76 @@
+"""Demons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from coincide.errors import OptionError, unknown
+from coincide.methods.classical.bending import Bending
+from coincide.optimise.demons import Push, follow_demons
+from coincide.similarity import MSE, NCC, Similarity
+
+
+@dataclass(frozen=True)
+class Demons(Bending):
+    """Linear, then demons: for images of one modality, whose intensities mean the same up to brightness and contrast.
+
+    Each voxel moves along the images' slope by what they differ there, all together are smoothed. With symmetric forces
+    a step is the second-order one of ESM (Thirion 1998, doi:10.1016/S1361-8415(98)80022-4; Vercauteren et al. 2009,
+    doi:10.1016/j.neuroimage.2008.10.040).
+
+    Args:
+        update: how steps come together: `"diffeomorphic"` composes their exponentials, `"additive"` adds them.
+        forces: whose slope pushes: the fixed image's (Thirion's), the moving image's, or the mean of both (ESM).
+        intensities: `"linear"` fits the moving image's brightness and contrast before each step, `"same"` takes
+            intensities as they are.
+        step: the most a voxel moves in one step, in voxels of the level.
+        update_sigma: Gaussian on each step, in voxels of the level, as in a fluid; 0 takes 2 for volumes and 3 for
+            pictures, which have fewer neighbours to agree with.
+        field_sigma: Gaussian on the field after each step, in voxels of the level, as in elastic matter.
+        tolerance: a level ends early when ten steps gain less than this share of the level's gain.
+
+    Raises:
+        OptionError: an unknown name, or a number out of its range.
+    """
+
+    update: Literal["diffeomorphic", "additive"] = "diffeomorphic"
+    forces: Literal["symmetric", "fixed", "moving"] = "symmetric"
+    intensities: Literal["linear", "same"] = "linear"
+    step: float = 1.0
+    update_sigma: float = 0.0
+    field_sigma: float = 1.0
+    tolerance: float = 0.002
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = {
+            "update": ("diffeomorphic", "additive"),
+            "forces": ("symmetric", "fixed", "moving"),
+            "intensities": ("linear", "same"),
+        }
+        for name, choices in names.items():
+            if getattr(self, name) not in choices:
+                raise unknown(name, str(getattr(self, name)), choices)
+        if min(self.update_sigma, self.field_sigma, self.tolerance) < 0 or not self.step > 0:
+            raise OptionError(
+                "demons needs a step above 0 and sigmas and a tolerance of 0 or more, found "
+                f"{self.step}, {self.update_sigma}, {self.field_sigma} and {self.tolerance}."
+            )
+
+    @property
+    def compared(self) -> Similarity:
+        return NCC() if self.intensities == "linear" else MSE()
+
+    def _follow(self, level, field, iterations, finest, start, pair, notify):  # noqa: ARG002 - others need them
+        update_sigma = self.update_sigma or (3.0 if level.grid.dim == 2 else 2.0)
+        push = Push(
+            self.forces,
+            self.update == "diffeomorphic",
+            self.intensities == "linear",
+            self.step,
+            update_sigma,
+            self.field_sigma,
+            self.tolerance,
+        )
+        return follow_demons(level, field, push, iterations, notify)

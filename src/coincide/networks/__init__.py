@@ -1,0 +1,6 @@
+"""Networks that look at images and say where anatomy lies."""
+
+from coincide.networks.keypoints import KeypointNetwork, Keypoints
+from coincide.networks.weights import NETWORKS, make, pack, shipped, unpack
+
+__all__ = ["NETWORKS", "KeypointNetwork", "Keypoints", "make", "pack", "shipped", "unpack"]

@@ -1,0 +1,84 @@
+"""What the networks are built of, in 2-D and 3-D alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def convolution(dim: int, inward: int, outward: int, size: int = 3, stride: int = 1) -> nn.Module:
+    """A convolution that keeps the middle of the lattice in its place."""
+    kind = nn.Conv2d if dim == 2 else nn.Conv3d
+    return kind(inward, outward, size, stride, padding=size // 2)
+
+
+class Block(nn.Module):
+    """Convolution, normalisation of each channel of each image, leaky ramp.
+
+    Args:
+        dim: 2 or 3.
+        inward: channels that come in.
+        outward: channels that go out.
+        stride: 2 halves the lattice.
+    """
+
+    def __init__(self, dim: int, inward: int, outward: int, stride: int = 1) -> None:
+        super().__init__()
+        self.convolution = convolution(dim, inward, outward, stride=stride)
+        self.norm = nn.GroupNorm(outward, outward)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(batch, inward, *shape)` to `(batch, outward, *shape / stride)`."""
+        return F.leaky_relu(self.norm(self.convolution(x)), 0.1)
+
+
+class Hourglass(nn.Module):
+    """Down to a coarse lattice and part of the way back, with sums across (a light U-Net).
+
+    Args:
+        dim: 2 or 3.
+        channels: on each lattice, finest first; each is half as fine as the one before.
+        finest: the level, counted from 0, on which the features come out.
+    """
+
+    def __init__(self, dim: int, channels: Sequence[int], finest: int) -> None:
+        super().__init__()
+        self.mode = "bilinear" if dim == 2 else "trilinear"
+        down: list[nn.Module] = [Block(dim, 1, channels[0])]
+        for level, (coarse, fine) in enumerate(zip(channels[1:], channels[:-1]), start=1):
+            own = Block(dim, coarse, coarse) if level >= finest else nn.Identity()
+            down.append(nn.Sequential(Block(dim, fine, coarse, stride=2), own))
+        steps = [(channels[n + 1], channels[n]) for n in reversed(range(finest, len(channels) - 1))]
+        self.down = nn.ModuleList(down)
+        self.narrow = nn.ModuleList(convolution(dim, coarse, fine, size=1) for coarse, fine in steps)
+        self.up = nn.ModuleList(Block(dim, fine, fine) for _, fine in steps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(batch, 1, *shape)` to `(batch, channels[finest], *shape / 2**finest)`."""
+        kept = []
+        for block in self.down:
+            x = block(x)
+            kept.append(x)
+        x = kept.pop()
+        for narrow, block in zip(self.narrow, self.up):
+            across = kept.pop()
+            wide = F.interpolate(narrow(x), size=across.shape[2:], mode=self.mode, align_corners=False)
+            x = block(across + wide)
+        return x
+
+
+def parameters(network: nn.Module) -> int:
+    """How many numbers a network has learned."""
+    return sum(p.numel() for p in network.parameters())
+
+
+def standardised(images: Tensor) -> Tensor:
+    """Images `(batch, channel, *shape)` at zero mean and unit variance each, float32."""
+    images = images.float()
+    axes = tuple(range(1, images.ndim))
+    mean = images.mean(axes, keepdim=True)
+    spread = (images - mean).square().mean(axes, keepdim=True).sqrt()
+    return (images - mean) / torch.clamp(spread, min=1e-6)

@@ -1,0 +1,103 @@
+"""Networks with what they have learned, as safetensors; those that ship are checked before they are used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from coincide.errors import MissingFileError, OptionError, UnreadableFileError, unknown
+from coincide.networks.keypoints import KeypointNetwork
+
+NETWORKS: dict[str, type[KeypointNetwork]] = {"keypoints": KeypointNetwork}
+"""Kinds of network by name."""
+
+SHIPPED: dict[str, str] = {}
+"""SHA-256 of the weights in the folder `networks/shipped`, by the network's name."""
+
+
+def make(name: str, options: Mapping[str, Any]) -> KeypointNetwork:
+    """A network of the kind `name` with fresh weights.
+
+    Raises:
+        OptionError: an unknown kind, or options that it does not take.
+    """
+    if name not in NETWORKS:
+        raise unknown("network", name, NETWORKS)
+    kept: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in options.items()
+    }
+    try:
+        return NETWORKS[name](**kept)
+    except TypeError as error:
+        raise OptionError(f"network {name!r}: {error}.") from error
+
+
+def pack(name: str, network: KeypointNetwork, notes: Mapping[str, str] | None = None) -> bytes:
+    """A network of the kind `name` as the bytes of a safetensors file.
+
+    Args:
+        name: of its kind.
+        network: one that `make` made.
+        notes: what else to keep in the file's header.
+    """
+    tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    header = {"network": name, "options": json.dumps(network.options), **(notes or {})}
+    return save_tensors(tensors, header)
+
+
+def unpack(data: bytes, where: str) -> tuple[KeypointNetwork, dict[str, str]]:
+    """The network that `data` holds, ready for use, and the notes in its header.
+
+    Args:
+        data: of a safetensors file that `pack` made.
+        where: what to call it in messages.
+
+    Raises:
+        UnreadableFileError: broken, or not of a network that is known here.
+    """
+    try:
+        length = int.from_bytes(data[:8], "little")
+        header = dict(json.loads(data[8 : 8 + length])["__metadata__"])
+        network = make(header["network"], json.loads(header["options"]))
+        network.load_state_dict(load_tensors(data))
+    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError, OptionError) as error:
+        raise UnreadableFileError(
+            f"{where}: holds no network that coincide knows ({error}). Expected a safetensors file that "
+            "'coincide train' wrote."
+        ) from error
+    return network.eval().requires_grad_(False), header
+
+
+@lru_cache(maxsize=4)
+def shipped(name: str) -> KeypointNetwork:
+    """The network `name` with the weights that come with coincide.
+
+    Raises:
+        OptionError: there is none of this name.
+        MissingFileError: the installation lacks the file.
+        UnreadableFileError: the file is not the one that was shipped.
+    """
+    if name not in SHIPPED:
+        raise unknown("shipped network", name, SHIPPED)
+    file = resources.files("coincide.networks") / "shipped" / f"{name}.safetensors"
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError as error:
+        raise MissingFileError(
+            f"{file}: the installation lacks this file. Install coincide again."
+        ) from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != SHIPPED[name]:
+        raise UnreadableFileError(
+            f"{file}: is not the file that coincide ships (SHA-256 {found[:16]}…, expected {SHIPPED[name][:16]}…). "
+            "Install coincide again."
+        )
+    return unpack(data, str(file))[0]

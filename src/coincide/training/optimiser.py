@@ -1,0 +1,93 @@
+"""How weights are changed: the rule, and its rate as training goes on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from coincide.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """The rule by which weights are changed.
+
+    Args:
+        kind: `"adam"`, `"adamw"`, `"rmsprop"` or `"sgd"` (with Nesterov's momentum).
+        rate: the highest learning rate.
+        decay: weight decay; an L2 penalty but for `"adamw"`, where it is decoupled.
+        momentum: of `"rmsprop"` and `"sgd"`; the first moment's memory of the others.
+        clip: the longest gradient, over all weights; 0 for any.
+
+    Raises:
+        OptionError: a number out of range.
+    """
+
+    kind: Literal["adam", "adamw", "rmsprop", "sgd"] = "adamw"
+    rate: float = 1e-3
+    decay: float = 1e-4
+    momentum: float = 0.9
+    clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.rate < 1e3 and self.decay >= 0 and 0 <= self.momentum < 1 and self.clip >= 0):
+            raise OptionError(
+                f"the optimiser has rate {self.rate}, decay {self.decay}, momentum {self.momentum} and clip "
+                f"{self.clip}; expected a rate above 0, a momentum from 0 to below 1, the others 0 or more."
+            )
+
+    def make(self, weights: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The torch optimiser of `weights`."""
+        weights, betas = list(weights), (self.momentum, 0.99)
+        if self.kind == "sgd":
+            return torch.optim.SGD(
+                weights, self.rate, self.momentum, nesterov=self.momentum > 0, weight_decay=self.decay
+            )
+        if self.kind == "rmsprop":
+            return torch.optim.RMSprop(weights, self.rate, momentum=self.momentum, weight_decay=self.decay)
+        rule = torch.optim.Adam if self.kind == "adam" else torch.optim.AdamW
+        return rule(weights, self.rate, betas, weight_decay=self.decay)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the learning rate goes from step to step, as a share of the highest.
+
+    Args:
+        kind: `"constant"`; `"cosine"`, down to `last` at the end; or `"step"`, times `drop` at each of `at`.
+        warm_up: steps over which it rises from next to nothing.
+        last: share that is left at the end of a cosine.
+        drop: factor.
+        at: shares of all steps.
+
+    Raises:
+        OptionError: a number out of range.
+    """
+
+    kind: Literal["constant", "cosine", "step"] = "cosine"
+    warm_up: int = 100
+    last: float = 0.02
+    drop: float = 0.1
+    at: tuple[float, ...] = (0.6, 0.85)
+
+    def __post_init__(self) -> None:
+        if self.warm_up < 0 or not 0 <= self.last <= 1 or not 0 < self.drop <= 1:
+            raise OptionError(
+                f"the schedule has warm_up {self.warm_up}, last {self.last} and drop {self.drop}; expected 0 or more, "
+                "0 to 1, above 0 to 1."
+            )
+
+    def share(self, step: int, steps: int) -> float:
+        """Share of the highest rate at `step` (from 0) of `steps`."""
+        rising = min(1.0, (step + 1) / (self.warm_up + 1))
+        done = step / max(steps, 1)
+        if self.kind == "cosine":
+            return rising * (self.last + (1 - self.last) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
+        if self.kind == "step":
+            return rising * self.drop ** sum(done >= at for at in self.at)
+        return rising

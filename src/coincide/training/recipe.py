@@ -1,0 +1,101 @@
+"""A recipe: everything that a training run follows from, as a TOML file."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from coincide.errors import MissingFileError, OptionError, UnreadableFileError, unknown
+from coincide.training.keypoints import KeypointTask
+from coincide.training.optimiser import Optimiser, Schedule
+from coincide.training.parse import filled
+
+TASKS: dict[str, type[KeypointTask]] = {"keypoints": KeypointTask}
+"""What can be learned, by the name of the network that learns it."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training run.
+
+    Args:
+        network: kind of network, as in `networks.NETWORKS`.
+        options: of the network.
+        task: what it learns from, by the network's kind.
+        steps: how many changes of the weights.
+        batch: pairs a step, for each device.
+        seed: of the first weights and of the data.
+        optimiser: the rule by which weights change.
+        schedule: of the learning rate.
+        average: memory of the averaged weights, which are what is kept in the end.
+        precision: `"bf16"` computes convolutions in 16 bits.
+        checkpoint: steps between checkpoints.
+        validate: steps between looks at pairs kept back.
+        kept_back: how many of those.
+        patience: looks without progress after which training stops; 0 for never.
+
+    Raises:
+        OptionError: a number out of range.
+    """
+
+    network: str
+    options: dict[str, Any] = field(default_factory=dict)
+    task: dict[str, Any] = field(default_factory=dict)
+    steps: int = 10_000
+    batch: int = 4
+    seed: int = 0
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    schedule: Schedule = field(default_factory=Schedule)
+    average: float = 0.998
+    precision: Literal["bf16", "float32"] = "bf16"
+    checkpoint: int = 100
+    validate: int = 500
+    kept_back: int = 32
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        if self.network not in TASKS:
+            raise unknown("network", self.network, TASKS)
+        for name in ("steps", "batch", "checkpoint", "validate", "kept_back"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name} is {getattr(self, name)}, expected 1 or more.")
+        if not 0 <= self.average < 1 or self.patience < 0 or self.seed < 0:
+            raise OptionError(
+                f"average is {self.average}, patience {self.patience} and seed {self.seed}; "
+                "expected 0 to below 1, and 0 or more."
+            )
+        self.learned()
+
+    def learned(self) -> KeypointTask:
+        """What the network learns from."""
+        return filled(TASKS[self.network], self.task, "task")
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in a TOML file.
+
+    Raises:
+        MissingFileError: there is no such file.
+        UnreadableFileError: it is no TOML.
+        OptionError: unknown keys (the nearest known one is named), or values that will not do.
+    """
+    toml = _toml()
+    try:
+        table = toml.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{path}: there is no such recipe.") from error
+    except (toml.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UnreadableFileError(f"{path}: is no recipe in TOML ({error}).") from error
+    return filled(Recipe, table, f"the recipe {path.name}")
+
+
+def _toml() -> Any:
+    if sys.version_info >= (3, 11):
+        import tomllib
+
+        return tomllib
+    import tomli
+
+    return tomli
