@@ -7,6 +7,9 @@ import numpy as np
 from coincide.ops._field_kernels import _solve_3d, _value_and_matrix_3d
 from coincide.ops._parallel import kernel
 
+_QUADRATIC = 0.02**2
+"""Squared residual (voxels) from which a Newton step ends within a thousandth of a voxel, unchecked."""
+
 
 @kernel
 def preimages(field, target, out):
@@ -27,11 +30,12 @@ def preimages(field, target, out):
                 least = error
                 for d in range(3):
                     best[d] = x[d]
-            if error < 1e-6:
-                break
             # a plain step now and then leaves the cycles that Newton's can run into
-            if step % 6 != 5:
-                _solve_3d(matrix, r)
+            solved = step % 6 != 5 and _solve_3d(matrix, r)
+            if error < _QUADRATIC and solved:
+                for d in range(3):
+                    best[d] = x[d] + r[d]
+                break
             length = np.sqrt(r[0] * r[0] + r[1] * r[1] + r[2] * r[2])
             shrink = min(1.0, 2.0 / max(length, 1e-12)) * (1.0 if step < 10 else 0.6)
             for d in range(3):
