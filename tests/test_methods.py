@@ -40,10 +40,12 @@ USUAL = ("mse", "ncc", "lncc", "nmi", "mind")
 """Similarities that every run of the tests tries with every method; the others with two, and the slow run with all."""
 # methods that need more than this soft head shows, or more than images, and the file that tries them
 ELSEWHERE = {
+    "test_boundary.py": ("boundary",),
     "test_cpd.py": ("cpd",),
     "test_icp.py": ("icp",),
     "test_intensity_methods.py": ("blocks", "bspline", "demons", "least_squares", "phase"),
     "test_landmarks.py": ("landmarks",),
+    "test_regions.py": ("regions",),
     "test_features_methods.py": ("akaze", "harris", "keypoints3d", "orb", "sift", "surf"),
 }
 

@@ -125,14 +125,12 @@ def _changed(
     flow = random_flow(np.random.default_rng(own), Bend(augmentation.elastic, (40.0, 20.0)), grid)
     if flow is None:
         return image, labels, way
-    bent = resample(image, flow.forward, grid)
+    bent = resample(image, flow, grid)
     if mask is not None:
-        shown = (
-            resample(Image(mask.to(torch.uint8), grid, "label"), flow.forward, grid, "nearest").data[0] > 0
-        )
+        shown = resample(Image(mask.to(torch.uint8), grid, "label"), flow, grid, "nearest").data[0] > 0
         bent = bent.with_mask(shown if bool(shown.any()) else None)
-    bent_labels = None if labels is None else resample(labels, flow.forward, grid, "label")
-    return bent, bent_labels, chain(way, flow.forward)
+    bent_labels = None if labels is None else resample(labels, flow, grid, "label")
+    return bent, bent_labels, chain(way, flow)
 
 
 def _shaped(

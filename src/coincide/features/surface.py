@@ -85,6 +85,30 @@ class Surface:
         return replace(self.chosen(order[first]), areas=_summed(self.areas[:, None], which, len(count))[:, 0])
 
 
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """Values that pass through a level on a boundary, brighter inside.
+
+    Args:
+        values: `(*grid.shape)`; what lies beyond the grid is outside.
+        grid: where they lie.
+        level: on the boundary.
+    """
+
+    values: np.ndarray
+    grid: Grid
+    level: float
+
+    def surface(self, group: int = 0) -> Surface:
+        """The boundary, open where the border of the grid cuts it off; its points belong to `group`."""
+        return contour(self.values, self.grid, self.level, group)
+
+    def inside(self, world: np.ndarray) -> np.ndarray:
+        """Whether positions `(…, dim)`, mm, lie inside, `(…)` bool."""
+        index = np.moveaxis(self.grid.index(world), -1, 0)
+        return ndimage.map_coordinates(self.values, index, order=1, mode="grid-constant") > self.level
+
+
 def bare(points: np.ndarray) -> Surface:
     """Points of which nothing else is known, world mm `(number, dim)`."""
     points = np.asarray(points, dtype=np.float64)
@@ -108,16 +132,25 @@ def mask_surface(mask: np.ndarray, grid: Grid, group: int = 0) -> Surface:
     Returns:
         No points where the mask is empty or fills the grid.
     """
+    found = mask_levels(mask, grid)
+    return bare(np.zeros((0, grid.dim))) if found is None else found.surface(group)
+
+
+def mask_levels(mask: np.ndarray, grid: Grid) -> Levels | None:
+    """A mask as values that pass through a level between its voxels; None where it is empty.
+
+    Arguments as in `mask_surface`. The values cover the box round the mask.
+    """
     found = ndimage.find_objects(np.asarray(mask, dtype=np.int8))
     if not found:
-        return bare(np.zeros((0, grid.dim)))
+        return None
     box = tuple(slice(max(s.start - 4, 0), s.stop + 4) for s in found[0])
     values = np.asarray(mask[box], dtype=np.float32)
     smooth = ndimage.gaussian_filter(values, _SMOOTH, mode="nearest")
     # what is thinner than the Gaussian would be lost
     values = smooth if smooth.max() > 0.5 else values
     start = np.array([s.start for s in box])
-    return contour(values, grid.cropped(start, start + values.shape), 0.5, group)
+    return Levels(values, grid.cropped(start, start + values.shape), 0.5)
 
 
 def label_surfaces(labels: Image, wanted) -> dict[int, Surface]:
@@ -147,6 +180,20 @@ def foreground_surface(image: Image, threshold: float = 0.0) -> Surface:
         threshold: grey value of the surface, from 0 to 1 of the image's range; 0 chooses one between the dark and the
             bright.
     """
+    found = foreground_levels(image, threshold)
+    surface = bare(np.zeros((0, image.dim))) if found is None else found.surface()
+    if image.mask is None or not len(surface):
+        return surface
+    # where the mask cuts through something there is no surface: it only says which points count
+    counted = ndimage.binary_dilation(image.mask.numpy(), iterations=2)
+    return surface.chosen(counted[tuple(np.rint(image.grid.index(surface.points)).astype(int).T)])
+
+
+def foreground_levels(image: Image, threshold: float = 0.0) -> Levels | None:
+    """What an image shows as values that pass through a level at its outer surface; None where it shows nothing.
+
+    Arguments as in `foreground_surface`; the mask is not looked at.
+    """
     from skimage.measure import label
 
     values = normalise(image.with_mask(None)).data[0].numpy()
@@ -154,19 +201,14 @@ def foreground_surface(image: Image, threshold: float = 0.0) -> Surface:
     bright = values > level
     parts = np.asarray(label(bright, connectivity=1))
     if not parts.any():
-        return bare(np.zeros((0, image.dim)))
+        return None
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
     kept = (sizes > _PART * sizes.max())[parts]
     filled = _filled(kept)
     # the grey values place the surface between voxels; holes and what is left out are levelled first
     values = np.where(filled & ~kept, 1.0 + level, np.where(bright & ~kept, 0.0, values)).astype(np.float32)
-    found = contour(ndimage.gaussian_filter(values, _SMOOTH, mode="nearest"), image.grid, level)
-    if image.mask is None or not len(found):
-        return found
-    # where the mask cuts through something there is no surface: it only says which points count
-    counted = ndimage.binary_dilation(image.mask.numpy(), iterations=2)
-    return found.chosen(counted[tuple(np.rint(image.grid.index(found.points)).astype(int).T)])
+    return Levels(ndimage.gaussian_filter(values, _SMOOTH, mode="nearest"), image.grid, level)
 
 
 def _filled(mask: np.ndarray) -> np.ndarray:

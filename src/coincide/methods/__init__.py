@@ -7,6 +7,7 @@ METHODS: dict[str, str] = {
     "akaze": "coincide.methods.classical.features:Akaze",
     "auto": "coincide.methods.auto:Auto",
     "blocks": "coincide.methods.classical.blocks:Blocks",
+    "boundary": "coincide.methods.classical.boundary:Boundary",
     "bspline": "coincide.methods.classical.bspline:BSpline",
     "cpd": "coincide.methods.classical.cpd:Cpd",
     "deformable": "coincide.methods.classical.deformable:Deformable",
@@ -19,6 +20,7 @@ METHODS: dict[str, str] = {
     "linear": "coincide.methods.classical.linear:Linear",
     "orb": "coincide.methods.classical.features:Orb",
     "phase": "coincide.methods.classical.phase:Phase",
+    "regions": "coincide.methods.classical.regions:RegionMatching",
     "sift": "coincide.methods.classical.features:Sift",
     "surf": "coincide.methods.classical.features:Surf",
 }

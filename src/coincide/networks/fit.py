@@ -37,7 +37,8 @@ def fit_weighted(
     linear = nearest_rotation(wanted.mT @ (weights * apart))
     if model == "affine":
         spread = apart.mT @ (weights * apart)
-        held = ridge * spread.diagonal(dim1=1, dim2=2).sum(1)[:, None, None]
+        # all points in one place settle nothing, and are held by next to nothing
+        held = ridge * spread.diagonal(dim1=1, dim2=2).sum(1)[:, None, None] + 1e-12 * (ridge > 0)
         held = held * torch.eye(spread.shape[-1], dtype=spread.dtype, device=spread.device)
         crossed = wanted.mT @ (weights * apart)
         linear = torch.linalg.solve((spread + held).mT, (crossed + linear @ held).mT).mT

@@ -49,8 +49,9 @@ def pack(name: str, network: KeypointNetwork, notes: Mapping[str, str] | None = 
         notes: what else to keep in the file's header.
     """
     tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    header = {"network": name, "options": json.dumps(network.options), **(notes or {})}
-    return save_tensors(tensors, header)
+    header = {"network": name, "options": network.options, "notes": dict(notes or {})}
+    # one entry: safetensors writes several in an order of chance, and the same weights are to be the same bytes
+    return save_tensors(tensors, {"coincide": json.dumps(header)})
 
 
 def unpack(data: bytes, where: str) -> tuple[KeypointNetwork, dict[str, str]]:
@@ -65,15 +66,15 @@ def unpack(data: bytes, where: str) -> tuple[KeypointNetwork, dict[str, str]]:
     """
     try:
         length = int.from_bytes(data[:8], "little")
-        header = dict(json.loads(data[8 : 8 + length])["__metadata__"])
-        network = make(header["network"], json.loads(header["options"]))
+        header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["coincide"])
+        network = make(header["network"], header["options"])
         network.load_state_dict(load_tensors(data))
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError, OptionError) as error:
         raise UnreadableFileError(
             f"{where}: holds no network that coincide knows ({error}). Expected a safetensors file that "
             "'coincide train' wrote."
         ) from error
-    return network.eval().requires_grad_(False), header
+    return network.eval().requires_grad_(False), header["notes"]
 
 
 @lru_cache(maxsize=4)

@@ -135,18 +135,25 @@ class Run:
         torch.manual_seed(recipe.seed + self.step)
         for group in self.rule.param_groups:
             group["lr"] = recipe.optimiser.rate * recipe.schedule.share(self.step, recipe.steps)
-        loss, numbers = self.task.loss(self.network, self.bare, batch)
-        if not bool(torch.isfinite(loss)):
-            raise OptionError(
-                f"the loss of step {self.step} is {float(loss)}. Lower optimiser.rate, or raise schedule.warm_up; the "
-                f"last checkpoint in {self.folder} is sound."
-            )
+        loss, numbers = self._loss(batch)
         self.rule.zero_grad()
         self.fabric.backward(loss)
         if recipe.optimiser.clip:
             self.fabric.clip_gradients(self.network, self.rule, max_norm=recipe.optimiser.clip)
         self.rule.step()
         return {"loss": float(loss.detach()), **numbers}
+
+    def _loss(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
+        try:
+            loss, numbers = self.task.loss(self.network, self.bare, batch)
+        except torch.linalg.LinAlgError:
+            loss, numbers = torch.tensor(math.nan), {}
+        if not bool(torch.isfinite(loss)):
+            raise OptionError(
+                f"the loss of step {self.step} is {float(loss)}. Lower optimiser.rate, or raise schedule.warm_up; the "
+                f"last checkpoint in {self.folder} is sound."
+            )
+        return loss, numbers
 
     def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
         """The batches from this step on: what a step sees depends on its number alone."""

@@ -7,13 +7,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
 from coincide.data.synthesis import _paint_kernels as kernels
 from coincide.data.synthesis.noise import smooth_noise
 from coincide.data.synthesis.structures import LAST, STRUCTURES
 from coincide.grid import Grid
+from coincide.ops.sample import sample_affine
 from coincide.transforms.linear import rotation_matrix
+
+_COARSE = 4.0
+"""Millimetres between the places where depth below a hull is worked out."""
 
 SIDES = (("left", -1.0), ("right", 1.0))
 """Which way x points: RAS+."""
@@ -140,9 +145,14 @@ class Canvas:
 
     def depth(self, shapes: Sequence[Ellipsoid], blend: float) -> np.ndarray:
         """How deep (mm, negative outside) each voxel lies in the union of `shapes`, rounded off over `blend` mm."""
-        out = np.empty(self.grid.shape, np.float32)
-        kernels.hull_depth(*self._frame, np.stack([s.row() for s in shapes]), blend, out)
-        return out
+        rows, grid = np.stack([s.row() for s in shapes]), self.grid
+        # depth is smooth: a coarse lattice tells it to a few hundredths of a mm
+        step = np.maximum(grid.spacing, _COARSE)
+        shape = np.ceil((np.asarray(grid.shape) - 1) * grid.spacing / step - 1e-9).astype(int) + 1
+        out = np.empty(tuple(shape), np.float32)
+        kernels.hull_depth(grid.origin, step, rows, blend, out)
+        matrix = np.diag([*(grid.spacing / step), 1.0])
+        return sample_affine(torch.from_numpy(out)[None], matrix, grid.shape)[0].numpy()
 
     def _allowed(self, onto: Sequence[str], bare: bool) -> np.ndarray:
         allowed = np.zeros(LAST, np.bool_)

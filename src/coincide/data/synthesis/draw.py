@@ -13,7 +13,7 @@ from coincide.data.synthesis.artefacts import imaged
 from coincide.data.synthesis.contrast import coloured
 from coincide.data.synthesis.film import radiograph
 from coincide.data.synthesis.kinds import maker
-from coincide.data.synthesis.motion import Flow, random_affine, random_flow
+from coincide.data.synthesis.motion import preimages, random_affine, random_flow
 from coincide.data.synthesis.recipe import Synthesis
 from coincide.data.synthesis.structures import in_brain
 from coincide.grid import Grid
@@ -23,6 +23,7 @@ from coincide.pair import Pair
 from coincide.points import Points
 from coincide.transforms.base import Transform
 from coincide.transforms.chain import chain
+from coincide.transforms.displacement import Displacement
 from coincide.transforms.linear import Affine
 from coincide.transforms.resample import positions
 
@@ -55,8 +56,8 @@ def draw(recipe: Synthesis, seed: int) -> Example:
     anatomy = maker(name, recipe.maps)(body, grid)
     pose, lie = random_affine(body, recipe.pose, grid.centre), random_flow(body, recipe.shape_bend, grid)
     linear, flow = random_affine(motion, recipe.motion, grid.centre), random_flow(motion, recipe.bend, grid)
-    truth = chain(linear, flow.forward) if flow else linear
-    to_anatomy = chain(pose, lie.forward) if lie else pose
+    truth = chain(linear, flow) if flow else linear
+    to_anatomy = chain(pose, lie) if lie else pose
     here = positions(to_anatomy, grid, 0, grid.shape[0], anatomy.grid)
     there = _index(anatomy.grid, to_anatomy, _origins(linear, flow, grid))
     look_up = sampler(torch.from_numpy(anatomy.labels)[None], "label")
@@ -97,20 +98,15 @@ def stripped(labels: Image) -> Image:
     return labels.with_data(torch.where(keep[labels.data.long()], labels.data, 0))
 
 
-def _origins(linear: Affine, flow: Flow | None, grid: Grid) -> Tensor:
+def _origins(linear: Affine, flow: Displacement | None, grid: Grid) -> np.ndarray:
     """Where in the fixed world (mm, `(dim, *shape)`) the voxels of the moving image come from."""
-    back = linear.inverse()
-    target = positions(back, grid, 0, grid.shape[0])
-    if flow is None:
-        return target
-    at = positions(chain(flow.backward, back), grid, 0, grid.shape[0], flow.forward.grid)
-    # the flow back is the inverse up to interpolation; one step of iteration takes most of what is left
-    return target - sample(flow.forward.vectors, at)
+    target = positions(linear.inverse(), grid, 0, grid.shape[0]).numpy()
+    return target if flow is None else preimages(flow, target)
 
 
-def _index(grid: Grid, transform: Transform, world: Tensor) -> Tensor:
+def _index(grid: Grid, transform: Transform, world: np.ndarray) -> Tensor:
     """Positions in `grid` (voxels) that `transform` carries `world` (mm) to, both `(dim, *shape)`."""
-    flat = world.reshape(len(world), -1).T.numpy()
+    flat = world.reshape(len(world), -1).T
     index = grid.index(transform(flat))
     return torch.from_numpy(np.ascontiguousarray(index.T)).reshape(world.shape)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from coincide.data.synthesis import _motion_kernels
 from coincide.data.synthesis.noise import smooth_noise, taper
 from coincide.errors import OptionError
 from coincide.grid import Grid
@@ -75,15 +76,7 @@ def _turned_about(axis: np.ndarray, degrees: float) -> np.ndarray:
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
 
 
-@dataclass(frozen=True, eq=False)
-class Flow:
-    """A random diffeomorphism `x ↦ x + u(x)` of a world, and its inverse to a few hundredths of a mm."""
-
-    forward: Displacement
-    backward: Displacement
-
-
-def random_flow(rng: np.random.Generator, bend: Bend, grid: Grid) -> Flow | None:
+def random_flow(rng: np.random.Generator, bend: Bend, grid: Grid) -> Displacement | None:
     """A diffeomorphism around the field of view of `grid`, at rest beyond it; None where `bend` moves nothing."""
     amount = rng.uniform(0, bend.amount)
     if amount == 0:
@@ -97,11 +90,20 @@ def random_flow(rng: np.random.Generator, bend: Bend, grid: Grid) -> Flow | None
         part = smooth_noise(rng, lattice.shape, scale / step, grid.dim)
         velocity += part * np.float32(amount * scale / max(bend.scales))
     velocity *= taper(lattice.shape, margin / step)
-    voxels = to_voxels(torch.from_numpy(velocity), lattice)
-    forward, backward = (exponentiate(v.contiguous()) for v in (voxels, -voxels))
-    return Flow(
-        Displacement(to_world(forward, lattice), lattice), Displacement(to_world(backward, lattice), lattice)
-    )
+    voxels = exponentiate(to_voxels(torch.from_numpy(velocity), lattice).contiguous())
+    return Displacement(to_world(voxels, lattice), lattice)
+
+
+def preimages(flow: Displacement, target: np.ndarray) -> np.ndarray:
+    """The places that `flow` carries to `target`, both `(dim, *shape)` mm in float64; to a thousandth of its voxels."""
+    dim = flow.dim
+    field = np.zeros((3, *flow.grid.shape, *[1] * (3 - dim)), np.float32)
+    field[:dim] = flow.voxel_vectors().numpy().reshape(dim, *field.shape[1:])
+    index = np.zeros((3, target[0].size))
+    index[:dim] = flow.grid.index(target.reshape(dim, -1).T).T
+    found = np.empty_like(index)
+    _motion_kernels.preimages(field, index, found)
+    return flow.grid.world(found[:dim].T).T.reshape(target.shape)
 
 
 def _around(grid: Grid, step: float, margin: float) -> Grid:

@@ -58,16 +58,20 @@ def _refined(field: np.ndarray, axis: int, position: np.ndarray) -> np.ndarray:
 
 @kernel
 def _spline(field, position, out):
-    w = np.empty(4)
-    for i in range(len(position)):
-        base = int(position[i])
-        cubic_weights(position[i] - base, w)
-        a, b, c, d = np.float32(w[0]), np.float32(w[1]), np.float32(w[2]), np.float32(w[3])
-        for p in range(field.shape[0]):
+    number = len(position)
+    base, weights, w = np.empty(number, np.int64), np.empty((number, 4), np.float32), np.empty(4)
+    for i in range(number):
+        base[i] = int(position[i])
+        cubic_weights(position[i] - base[i], w)
+        for n in range(4):
+            weights[i, n] = w[n]
+    for p in range(field.shape[0]):
+        for i in range(number):
+            k, a, b, c, d = base[i], weights[i, 0], weights[i, 1], weights[i, 2], weights[i, 3]
             for q in range(field.shape[2]):
                 out[p, i, q] = (
-                    a * field[p, base, q]
-                    + b * field[p, base + 1, q]
-                    + c * field[p, base + 2, q]
-                    + d * field[p, base + 3, q]
+                    a * field[p, k, q]
+                    + b * field[p, k + 1, q]
+                    + c * field[p, k + 2, q]
+                    + d * field[p, k + 3, q]
                 )

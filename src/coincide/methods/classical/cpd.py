@@ -10,10 +10,9 @@ import numpy as np
 from coincide.errors import OptionError, unknown
 from coincide.features.matches import Matches
 from coincide.features.surface import bare
-from coincide.methods.base import AbstractMethod, Context, Solution, Status
+from coincide.methods.base import Context, Solution, Status
 from coincide.methods.classical.field import field_grid, settled
-from coincide.methods.classical.surface_start import Laid, closeness, lay
-from coincide.methods.classical.surfaces import SOURCES
+from coincide.methods.classical.surface_start import Laid, LayingOptions, closeness, lay
 from coincide.methods.recorder import Recorder
 from coincide.ops.jacobian import determinants
 from coincide.optimise.closest import Closest
@@ -38,7 +37,7 @@ _LOOSE = 2.0
 
 
 @dataclass(frozen=True)
-class Cpd(AbstractMethod):
+class Cpd(LayingOptions):
     """Coherent point drift: lays surfaces on each other by probability, linearly or bending them smoothly.
 
     Each point of the fixed surface is the centre of a Gaussian, and the moving points are taken for drawn from these,
@@ -52,14 +51,7 @@ class Cpd(AbstractMethod):
         width: of the kernels that bend, over which points move coherently, as a share of the anatomy's size.
         stiffness: price of bending; where it folds, a higher one is taken.
         outliers: share of the moving points that belong to nothing.
-        source: where the points are from; auto takes labels or points with `use_landmarks`, or else masks, or else the
-            outer surface of what the images show.
-        threshold: grey value of that surface, from 0 to 1 of the image's range; 0 chooses one.
-        points: the most points of either surface.
-        starts: rotations in the even spread that is searched (3-D; a quarter as many in 2-D).
-        iterations: the most steps of each stage.
         least_jacobian: smallest Jacobian determinant the bending may have, relative to its linear part.
-        use_landmarks: whether the pair's labels and landmarks may steer.
 
     Raises:
         OptionError: an unknown name, or a number out of its range.
@@ -69,32 +61,23 @@ class Cpd(AbstractMethod):
     width: float = 0.3
     stiffness: float = 10.0
     outliers: float = 0.1
-    source: Literal["auto", "points", "labels", "mask", "foreground"] = "auto"
-    threshold: float = 0.0
     points: int = 1500
-    starts: int = 200
     iterations: int = 150
     least_jacobian: float = 0.1
-    use_landmarks: bool = False
 
     def __post_init__(self) -> None:
-        known = {"transform": ("rigid", "similarity", "affine", "deformable"), "source": SOURCES}
-        for name, values in known.items():
-            if getattr(self, name) not in values:
-                raise unknown(name, str(getattr(self, name)), values)
+        super().__post_init__()
+        known = ("rigid", "similarity", "affine", "deformable")
+        if self.transform not in known:
+            raise unknown("transform", str(self.transform), known)
         if not 0.05 <= self.width <= 5 or not self.stiffness > 0:
             raise OptionError(
                 f"cpd needs a width from 0.05 to 5 and a stiffness above 0, found {self.width} and {self.stiffness}."
             )
-        if not all(0 <= share < 1 for share in (self.outliers, self.threshold, self.least_jacobian)):
+        if not 0 <= self.outliers < 1 or not 0 <= self.least_jacobian < 1:
             raise OptionError(
-                "outliers, threshold and the least Jacobian must be from 0 to below 1, found "
-                f"{self.outliers}, {self.threshold} and {self.least_jacobian}."
-            )
-        if self.points < 50 or self.starts < 1 or self.iterations < 1:
-            raise OptionError(
-                "cpd needs 50 points, 1 start and 1 iteration or more, found "
-                f"{self.points}, {self.starts} and {self.iterations}."
+                f"outliers and the least Jacobian must be from 0 to below 1, found {self.outliers} and "
+                f"{self.least_jacobian}."
             )
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen

@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from coincide.errors import OptionError, unknown
-from coincide.methods.base import AbstractMethod, Context, Solution, Status
-from coincide.methods.classical.surface_start import closeness, lay, shown
-from coincide.methods.classical.surfaces import SOURCES
+from coincide.methods.base import Context, Solution, Status
+from coincide.methods.classical.surface_start import LayingOptions, closeness, lay, shown
 from coincide.methods.recorder import Recorder
 from coincide.optimise.closest import approach
 from coincide.pair import Pair
@@ -19,7 +18,7 @@ _TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class Icp(AbstractMethod):
+class Icp(LayingOptions):
     """Iterative closest points: lays surfaces on each other, whatever the grey values inside.
 
     The surfaces are those of masks or of what the images show, or, with `use_landmarks` or by naming the `source`, of
@@ -31,13 +30,6 @@ class Icp(AbstractMethod):
         metric: `"plane"` shortens the distances along the surface's normals, `"point"` those between points; auto takes
             planes where there are normals.
         trim: share of the points that are left out as the farthest: what one image shows and the other does not.
-        source: where the points are from; auto takes labels or points with `use_landmarks`, or else masks, or else the
-            outer surface of what the images show.
-        threshold: grey value of that surface, from 0 to 1 of the image's range; 0 chooses one.
-        points: the most points of either surface that look for partners.
-        starts: rotations in the even spread that is searched (3-D; a quarter as many in 2-D).
-        iterations: the most steps.
-        use_landmarks: whether the pair's labels and landmarks may steer.
 
     Raises:
         OptionError: an unknown name, or a number out of its range.
@@ -46,31 +38,18 @@ class Icp(AbstractMethod):
     model: Literal["translation", "rigid", "similarity", "affine"] = "rigid"
     metric: Literal["auto", "point", "plane"] = "auto"
     trim: float = 0.1
-    source: Literal["auto", "points", "labels", "mask", "foreground"] = "auto"
-    threshold: float = 0.0
-    points: int = 4000
-    starts: int = 200
-    iterations: int = 100
-    use_landmarks: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         known = {
             "model": ("translation", "rigid", "similarity", "affine"),
             "metric": ("auto", "point", "plane"),
-            "source": SOURCES,
         }
         for name, values in known.items():
             if getattr(self, name) not in values:
                 raise unknown(name, str(getattr(self, name)), values)
-        if not 0 <= self.trim < 1 or not 0 <= self.threshold < 1:
-            raise OptionError(
-                f"trim and threshold must be from 0 to below 1, found {self.trim} and {self.threshold}."
-            )
-        if self.points < 50 or self.starts < 1 or self.iterations < 1:
-            raise OptionError(
-                "icp needs 50 points, 1 start and 1 iteration or more, found "
-                f"{self.points}, {self.starts} and {self.iterations}."
-            )
+        if not 0 <= self.trim < 1:
+            raise OptionError(f"trim must be from 0 to below 1, found {self.trim}.")
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         recorder = Recorder(context.progress)

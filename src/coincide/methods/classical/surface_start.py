@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
 from coincide.errors import OptionError, PointsError
 from coincide.features.matches import Matches
-from coincide.methods.classical.surfaces import Source, surfaces
+from coincide.methods.classical.surfaces import SurfaceOptions, surfaces
 from coincide.methods.recorder import Recorder
 from coincide.optimise.closest import Closest, Metric, Pairs
 from coincide.optimise.closest_starts import search
@@ -25,19 +25,25 @@ _SHOWN = 2000
 """Pairs that are kept with the solution, to look at."""
 
 
-class Options(Protocol):
-    """The options that such methods share; what they mean stands in their docstrings."""
+@dataclass(frozen=True)
+class LayingOptions(SurfaceOptions):
+    """What methods that lay points of surfaces on each other share.
 
-    @property
-    def source(self) -> Source: ...
-    @property
-    def use_landmarks(self) -> bool: ...
-    @property
-    def threshold(self) -> float: ...
-    @property
-    def points(self) -> int: ...
-    @property
-    def starts(self) -> int: ...
+    Args:
+        points: the most points of either surface that look for partners.
+        iterations: the most steps, of each stage.
+    """
+
+    points: int = 4000
+    iterations: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.points < 50 or self.iterations < 1:
+            raise OptionError(
+                f"surfaces are laid on each other by 50 points and 1 iteration or more, found {self.points} and "
+                f"{self.iterations}."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +64,7 @@ class Laid:
 
 
 def lay(
-    options: Options,
+    options: LayingOptions,
     pair: Pair,
     model: Model,
     metric: Literal["auto", "point", "plane"],
@@ -82,7 +88,7 @@ def lay(
     start = linear_start(pair, model)
     with recorder.timed("surfaces"):
         recorder.say("surfaces", "extracting surfaces")
-        fixed, moving, told = surfaces(pair, options.source, options.use_landmarks, options.threshold)
+        fixed, moving, told = surfaces(pair, options)
         recorder.decide(told)
         directed = bool(fixed.normals.any() and moving.normals.any())
         if metric == "plane" and not directed:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
+import torch
 
-from coincide.errors import InputError, LabelError, MaskError, PointsError
+from coincide.errors import InputError, LabelError, MaskError, OptionError, PointsError, unknown
+from coincide.features.edges import edges
+from coincide.features.regions import grow
 from coincide.features.surface import (
     Surface,
     bare,
@@ -16,51 +20,120 @@ from coincide.features.surface import (
     mask_surface,
 )
 from coincide.image import Image
+from coincide.methods.base import AbstractMethod
 from coincide.pair import Pair
+from coincide.points import matched
 
-Source = Literal["auto", "points", "labels", "mask", "foreground"]
-SOURCES = ("auto", "points", "labels", "mask", "foreground")
+Source = Literal["auto", "points", "labels", "mask", "foreground", "edges", "grown"]
 _LEAST = {2: 8, 3: 12}
 """The fewest points on a curve or surface that say anything of its shape."""
 
 
-def surfaces(
-    pair: Pair, source: Source, use_landmarks: bool, threshold: float
-) -> tuple[Surface, Surface, str]:
+@dataclass(frozen=True)
+class SurfaceOptions(AbstractMethod):
+    """What methods that work on surfaces share.
+
+    Args:
+        source: where the surfaces are from; auto takes labels or points with `use_landmarks`, or else masks, or else
+            the outer surface of what the images show (`foreground`). `edges` takes every edge in the images, and
+            `grown` the regions that grow from the landmarks as their seeds.
+        threshold: grey value of that outer surface, from 0 to 1 of the image's range; 0 chooses one.
+        tolerance: how far the grey values of a grown region may be from its seed's, as a share of the image's range.
+        starts: rotations in the even spread that is searched (3-D; fewer in 2-D).
+        use_landmarks: whether the pair's labels and landmarks may steer.
+    """
+
+    source: Source = "auto"
+    threshold: float = 0.0
+    tolerance: float = 0.1
+    starts: int = 200
+    use_landmarks: bool = False
+
+    def __post_init__(self) -> None:
+        if self.source not in get_args(Source):
+            raise unknown("source", str(self.source), get_args(Source))
+        if not 0 <= self.threshold < 1 or not 0 < self.tolerance < 1 or self.starts < 1:
+            raise OptionError(
+                "surfaces need a threshold from 0 to below 1, a tolerance between 0 and 1 and 1 start or more, found "
+                f"{self.threshold}, {self.tolerance} and {self.starts}."
+            )
+
+    def source_for(self, pair: Pair) -> Source:
+        """The source that is meant, for this pair."""
+        if self.source != "auto":
+            return self.source
+        if self.use_landmarks and pair.fixed_labels is not None and pair.moving_labels is not None:
+            return "labels"
+        if self.use_landmarks and pair.fixed_points is not None and pair.moving_points is not None:
+            return "points"
+        return "foreground" if pair.fixed.mask is None or pair.moving.mask is None else "mask"
+
+
+_TOLD = {
+    "points": "the landmarks",
+    "labels": "the labels' surfaces",
+    "mask": "the masks' surfaces",
+    "foreground": "the outer surface of what the images show",
+    "edges": "the images' edges",
+    "grown": "the surfaces of the regions that grew from the landmarks",
+}
+
+
+def surfaces(pair: Pair, options: SurfaceOptions) -> tuple[Surface, Surface, str]:
     """The points of both images, and in a sentence where they are from.
 
     Args:
         pair: whose points are wanted.
-        source: `"auto"` takes labels, or else points, where they may steer; or else both masks; or else the surface of
-            what the images show.
-        use_landmarks: whether labels and landmarks may steer without being named as the source.
-        threshold: as in `features.surface.foreground_surface`.
+        options: of the method.
 
     Raises:
         InputError: there is nothing of the kind that was asked for, or too little.
     """
-    chosen = _chosen(pair, use_landmarks) if source == "auto" else source
+    chosen = options.source_for(pair)
     if chosen == "points":
         found = _of_points(pair)
-    elif chosen == "labels":
-        found = _of_labels(pair)
+    elif chosen in ("labels", "grown"):
+        found = _of_labels(grown(pair, options.tolerance) if chosen == "grown" else pair)
     elif chosen == "mask":
         found = _of_masks(pair)
+    elif chosen == "edges":
+        found = edges(pair.fixed), edges(pair.moving)
     else:
-        found = foreground_surface(pair.fixed, threshold), foreground_surface(pair.moving, threshold)
+        found = (
+            foreground_surface(pair.fixed, options.threshold),
+            foreground_surface(pair.moving, options.threshold),
+        )
     for image, surface in zip((pair.fixed, pair.moving), found):
         _check(image, surface, chosen)
-    what = {"points": "the landmarks", "labels": "the labels' surfaces", "mask": "the masks' surfaces"}
-    told = f"The points are from {what.get(chosen, 'the outer surface of what the images show')}"
-    return (*found, f"{told}: {len(found[0]):,} fixed and {len(found[1]):,} moving ones.")
+    told = f"The points are from {_TOLD[chosen]}: {len(found[0]):,} fixed and {len(found[1]):,} moving ones."
+    return (*found, told)
 
 
-def _chosen(pair: Pair, use_landmarks: bool) -> Source:
-    if use_landmarks and pair.fixed_labels is not None and pair.moving_labels is not None:
-        return "labels"
-    if use_landmarks and pair.fixed_points is not None and pair.moving_points is not None:
-        return "points"
-    return "foreground" if pair.fixed.mask is None or pair.moving.mask is None else "mask"
+def grown(pair: Pair, tolerance: float) -> Pair:
+    """The pair with what grows from its landmarks as its labels.
+
+    Args:
+        pair: with landmarks on both images.
+        tolerance: as in `features.regions.grow`.
+
+    Raises:
+        PointsError: there are no landmarks, or one lies outside its image.
+    """
+    if pair.fixed_points is None or pair.moving_points is None:
+        raise PointsError(
+            "source=grown needs landmarks on both images, from which regions grow. Give --fixed-points and "
+            "--moving-points, or take another source."
+        )
+    seeds = matched(pair.fixed_points, pair.moving_points)
+    maps = []
+    for image, points in zip((pair.fixed, pair.moving), seeds):
+        values = np.zeros(image.grid.shape, np.int32)
+        for number, seed in enumerate(points.world, start=1):
+            values[grow(image, seed, tolerance)] = number
+        maps.append(
+            Image(torch.from_numpy(values)[None], image.grid, "label", name=f"regions of {image.name}")
+        )
+    return replace(pair, fixed_labels=maps[0], moving_labels=maps[1])
 
 
 def _of_points(pair: Pair) -> tuple[Surface, Surface]:
@@ -112,8 +185,8 @@ def _check(image: Image, surface: Surface, source: Source) -> None:
     least = _LEAST[image.dim]
     if len(surface) >= least:
         return
-    kinds: dict[str, type[InputError]] = {"points": PointsError, "labels": LabelError}
+    kinds: dict[str, type[InputError]] = {"points": PointsError, "labels": LabelError, "grown": PointsError}
     raise kinds.get(source, MaskError)(
         f"{image.name}: {len(surface)} surface points from its {source}, expected at least {least}. What is empty or "
-        "fills the image has no surface; give another, or take another source (points, labels, mask, foreground)."
+        f"fills the image has no surface; give another, or take another source ({', '.join(_TOLD)})."
     )
