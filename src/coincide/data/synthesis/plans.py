@@ -51,12 +51,13 @@ class Plan:
         """What X-rays along y, or in a third of the draws along x, meet; `grid` is 2-D."""
         axis = 1 if rng.random() < 2 / 3 else 0
         scale = self._scale(grid, np.delete(self.corners[1] - self.corners[0], axis))
-        step = np.full(3, float(grid.spacing.min()) / scale)
-        # thickness wants no fine lattice along the rays
-        step[axis] = max(step[axis], 9.0)
+        # thickness is smooth: it wants no fine lattice, and along the rays hardly any
+        flat = 1.5 * float(grid.spacing.min())
+        step = np.full(3, flat / scale)
+        step[axis] = max(step[axis], 10.0)
         canvas = Canvas(_box(self.corners[0], self.corners[1], step), rng)
         self.paint(canvas)
-        return _seen_through(rng, canvas.labels, axis, step[axis], float(grid.spacing.min()))
+        return _seen_through(rng, canvas.labels, axis, step[axis], flat)
 
     def _scale(self, grid: Grid, extent: np.ndarray) -> float:
         room = float((np.asarray(grid.shape) * grid.spacing).min())
