@@ -27,4 +27,4 @@ check: .venv/dev.stamp
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: .venv/bench.stamp
-	$(BIN)/python -m benchmarks.run --cases $(CASES)
+	$(BIN)/python -m benchmarks.run --cases $(CASES) --repeats 3

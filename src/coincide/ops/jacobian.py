@@ -102,36 +102,81 @@ def _determinants_2d(low, high, u, forward, central, least):
 
 
 @kernel
-def _both(x0, x1, x2, bx0, bx1, bx2, y0, y1, y2, z0, z1, z2):
-    """Determinants with the rows y and z, and either the row x or the row bx."""
-    c0, c1, c2 = y1 * z2 - y2 * z1, y2 * z0 - y0 * z2, y0 * z1 - y1 * z0
-    return x0 * c0 + x1 * c1 + x2 * c2, bx0 * c0 + bx1 * c1 + bx2 * c2
+def _sides(u, i0, i, i1, j0, j, j1, first, last, ahead, behind):
+    """Forward and backward differences of row `(i, j)` along the axis in which the other rows lie.
+
+    At a border, `first` or `last`, the side that is there stands for both.
+    """
+    for n in range(3):
+        for k in range(u.shape[3]):
+            ahead[n, k] = u[n, i1, j1, k] - u[n, i, j, k]
+        for k in range(u.shape[3]):
+            behind[n, k] = u[n, i, j, k] - u[n, i0, j0, k]
+    if first or last:
+        for n in range(3):
+            for k in range(u.shape[3]):
+                ahead[n, k] = behind[n, k] = ahead[n, k] if first else behind[n, k]
+
+
+@kernel
+def _sides_within(u, i, j, ahead, behind):
+    """Forward and backward differences of row `(i, j)` along itself."""
+    last = u.shape[3] - 1
+    for n in range(3):
+        for k in range(last):
+            ahead[n, k] = u[n, i, j, k + 1] - u[n, i, j, k]
+        ahead[n, last] = ahead[n, last - 1] if last > 0 else np.float32(0)
+        for k in range(last):
+            behind[n, k + 1] = ahead[n, k]
+        behind[n, 0] = ahead[n, 0]
 
 
 @kernel
 def _determinants_3d(low, high, u, forward, central, least):
+    """A row at a time: differences first, then the eight determinants; each loop writes one array, for vectors."""
     _, ni, nj, nk = u.shape
-    one, zero = np.float32(1), np.float32(0)
+    one, eighth = np.float32(1), np.float32(0.125)
+    x, y, z = (
+        np.empty((2, 3, nk), np.float32),
+        np.empty((2, 3, nk), np.float32),
+        np.empty((2, 3, nk), np.float32),
+    )
+    c, d = np.empty((3, nk), np.float32), np.empty((8, nk), np.float32)
     for i in range(low, high):
         i0, i1 = max(i - 1, 0), min(i + 1, ni - 1)
         for j in range(nj):
             j0, j1 = max(j - 1, 0), min(j + 1, nj - 1)
+            _sides(u, i0, i, i1, j, j, j, i == 0, i == ni - 1, x[0], x[1])
+            _sides(u, i, i, i, j0, j, j1, j == 0, j == nj - 1, y[0], y[1])
+            _sides_within(u, i, j, z[0], z[1])
+            for side in range(2):
+                for k in range(nk):
+                    x[side, 0, k] += one
+                for k in range(nk):
+                    y[side, 1, k] += one
+                for k in range(nk):
+                    z[side, 2, k] += one
+            for a in range(4):
+                p, q = y[a // 2], z[a % 2]
+                for k in range(nk):
+                    c[0, k] = p[1, k] * q[2, k] - p[2, k] * q[1, k]
+                for k in range(nk):
+                    c[1, k] = p[2, k] * q[0, k] - p[0, k] * q[2, k]
+                for k in range(nk):
+                    c[2, k] = p[0, k] * q[1, k] - p[1, k] * q[0, k]
+                for side in range(2):
+                    for k in range(nk):
+                        d[2 * a + side, k] = (
+                            x[side, 0, k] * c[0, k] + x[side, 1, k] * c[1, k] + x[side, 2, k] * c[2, k]
+                        )
             for k in range(nk):
-                k0, k1 = max(k - 1, 0), min(k + 1, nk - 1)
-                h0, h1, h2 = u[0, i, j, k], u[1, i, j, k], u[2, i, j, k]
-                x0, p0 = _pair(u[0, i0, j, k], h0, u[0, i1, j, k], one, i, ni)
-                x1, p1 = _pair(u[1, i0, j, k], h1, u[1, i1, j, k], zero, i, ni)
-                x2, p2 = _pair(u[2, i0, j, k], h2, u[2, i1, j, k], zero, i, ni)
-                y0, q0 = _pair(u[0, i, j0, k], h0, u[0, i, j1, k], zero, j, nj)
-                y1, q1 = _pair(u[1, i, j0, k], h1, u[1, i, j1, k], one, j, nj)
-                y2, q2 = _pair(u[2, i, j0, k], h2, u[2, i, j1, k], zero, j, nj)
-                z0, r0 = _pair(u[0, i, j, k0], h0, u[0, i, j, k1], zero, k, nk)
-                z1, r1 = _pair(u[1, i, j, k0], h1, u[1, i, j, k1], zero, k, nk)
-                z2, r2 = _pair(u[2, i, j, k0], h2, u[2, i, j, k1], one, k, nk)
-                a, b = _both(x0, x1, x2, p0, p1, p2, y0, y1, y2, z0, z1, z2)
-                c, d = _both(x0, x1, x2, p0, p1, p2, y0, y1, y2, r0, r1, r2)
-                e, f = _both(x0, x1, x2, p0, p1, p2, q0, q1, q2, z0, z1, z2)
-                g, h = _both(x0, x1, x2, p0, p1, p2, q0, q1, q2, r0, r1, r2)
-                forward[i, j, k] = a
-                central[i, j, k] = (((a + b) + (c + d)) + ((e + f) + (g + h))) * np.float32(0.125)
-                least[i, j, k] = min(a, b, c, d, e, f, g, h)
+                forward[i, j, k] = d[0, k]
+            for k in range(nk):
+                central[i, j, k] = (
+                    ((d[0, k] + d[1, k]) + (d[2, k] + d[3, k])) + ((d[4, k] + d[5, k]) + (d[6, k] + d[7, k]))
+                ) * eighth
+            for k in range(nk):
+                least[i, j, k] = min(
+                    min(min(d[0, k], d[1, k]), min(d[2, k], d[3, k])),
+                    min(min(d[4, k], d[5, k]), min(d[6, k], d[7, k])),
+                )

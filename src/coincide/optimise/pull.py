@@ -36,7 +36,12 @@ class Pull(Protocol):
 
 def pull_of(prepared: Prepared, features: Tensor) -> Pull:
     """The pull of `prepared` on moving `features` `(channel, *shape)`."""
-    if isinstance(prepared, SquaredError) and prepared.unit and prepared.fused(features) and bundles(features):
+    if (
+        isinstance(prepared, SquaredError)
+        and prepared.unit
+        and prepared.fused(features)
+        and bundles(features)
+    ):
         return Bundled(prepared, features)
     return Plain(prepared, features)
 

@@ -20,12 +20,10 @@ def unfold(field: Tensor, least: float, rounds: int = 40) -> tuple[Tensor, int]:
     Returns:
         The field, and the number of voxels that were below at the start.
     """
-    found = 0
+    low = determinants(field).least < least
+    found = int(low.sum())
     for number in range(rounds):
-        low = determinants(field).least < least
-        count = int(low.sum())
-        found = found or count
-        if count == 0:
+        if not bool(low.any()):
             break
         region = _box(low, margin=6 + number // 4)
         part = field[(slice(None), *region)].clone(memory_format=torch.contiguous_format)
@@ -35,7 +33,22 @@ def unfold(field: Tensor, least: float, rounds: int = 40) -> tuple[Tensor, int]:
         part.lerp_(gaussian(part, 1.0 + 0.1 * number), weight)
         field = field.clone() if number == 0 else field
         field[(slice(None), *region)] = part
+        _look_again(field, least, region, low)
     return field, found
+
+
+def _look_again(field: Tensor, least: float, region: tuple[slice, ...], low: Tensor) -> None:
+    """Tell anew, in `low`, where the determinant is below `least`, after `field` changed in `region`.
+
+    Determinants depend on the nearest neighbours: those a voxel beyond the region change too, and need one voxel more.
+    """
+    near, wide = (tuple(_wider(s, more, n) for s, n in zip(region, low.shape)) for more in (1, 2))
+    found = determinants(field[(slice(None), *wide)].contiguous()).least < least
+    low[near] = found[tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(near, wide))]
+
+
+def _wider(span: slice, more: int, size: int) -> slice:
+    return slice(max(span.start - more, 0), min(span.stop + more, size))
 
 
 def _box(low: Tensor, margin: int) -> tuple[slice, ...]:

@@ -41,7 +41,8 @@ class Displacement(Transform):
                 f"a displacement field needs vectors of shape {(self.grid.dim, *self.grid.shape)}, "
                 f"found {tuple(vectors.shape)}."
             )
-        if not bool(torch.isfinite(vectors).all()):
+        # both extremes are NaN where any vector is, and this makes no array as large as the field
+        if not all(bool(torch.isfinite(extreme)) for extreme in torch.aminmax(vectors)):
             raise TransformError("the displacement field holds NaN or infinite vectors.")
         object.__setattr__(self, "vectors", vectors)
 
