@@ -1,7 +1,7 @@
 """Twelve channels kept together, voxel by voxel, so that one voxel's are warped and compared by a few instructions.
 
-A bundle is `(*shape, LANES)` int16: channels within 0 to 1 times `UNIT`, the lanes left over zero. Its steps are 3e-5 of
-the range, far below the noise of any descriptor, and it takes less memory than the channels apart do. Warping and
+A bundle is `(*shape, LANES)` int16: channels within 0 to 1 times `UNIT`, the lanes left over zero. Its steps are 3e-5
+of the range, far below the noise of any descriptor, and it takes less memory than the channels apart do. Warping and
 comparing take a fifth of the time that they take channel by channel.
 """
 

@@ -176,7 +176,4 @@ def _determinants_3d(low, high, u, forward, central, least):
                     ((d[0, k] + d[1, k]) + (d[2, k] + d[3, k])) + ((d[4, k] + d[5, k]) + (d[6, k] + d[7, k]))
                 ) * eighth
             for k in range(nk):
-                least[i, j, k] = min(
-                    min(min(d[0, k], d[1, k]), min(d[2, k], d[3, k])),
-                    min(min(d[4, k], d[5, k]), min(d[6, k], d[7, k])),
-                )
+                least[i, j, k] = min(d[0, k], d[1, k], d[2, k], d[3, k], d[4, k], d[5, k], d[6, k], d[7, k])
