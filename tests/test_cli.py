@@ -68,6 +68,16 @@ def test_help_waits_for_no_heavy_library():
         assert f"--{option}" in done.stdout
 
 
+def test_a_method_is_imported_without_the_others():
+    script = (
+        "import sys; from coincide import registration; from coincide.methods import parse; parse('auto');"
+        "other = {'scipy', 'cv2', 'skimage', 'matplotlib', 'jinja2'} & set(sys.modules);"
+        "assert not other, other; parse('phase'); assert 'scipy' in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_command_is_there(run):
     code, out, _ = run("--help")
     assert code == 0

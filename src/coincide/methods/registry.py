@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -10,15 +11,28 @@ from coincide.options import build, describe
 from coincide.similarity import SIMILARITIES, Similarity
 
 
-def available() -> dict[str, type[AbstractMethod]]:
-    """Every method by the name users type."""
+def available() -> Mapping[str, type[AbstractMethod]]:
+    """Every method by the name users type; each is imported when it is looked up."""
     from coincide.methods import METHODS
 
-    found = {}
-    for name, place in METHODS.items():
-        module, _, cls = place.partition(":")
-        found[name] = getattr(import_module(module), cls)
-    return found
+    return _Places(METHODS)
+
+
+class _Places(Mapping[str, type[AbstractMethod]]):
+    """Classes by name, from `module:class`: who asks for one method need not wait for what the others import."""
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self._places = places
+
+    def __getitem__(self, name: str) -> type[AbstractMethod]:
+        module, _, cls = self._places[name].partition(":")
+        return getattr(import_module(module), cls)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 def parse(spec: str) -> AbstractMethod:
@@ -43,5 +57,5 @@ def similarities() -> list[dict[str, Any]]:
     return [{"name": name, **describe(cls)} for name, cls in SIMILARITIES.items()]
 
 
-def _families() -> dict[type, dict[str, type]]:
-    return {AbstractMethod: dict(available()), Similarity: dict(SIMILARITIES)}
+def _families() -> dict[type, Mapping[str, type]]:
+    return {AbstractMethod: available(), Similarity: dict(SIMILARITIES)}

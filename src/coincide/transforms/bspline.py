@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from coincide.errors import DimensionError, TransformError
 from coincide.grid import Grid
@@ -59,6 +58,8 @@ class BSpline(Transform):
         return self.grid.dim
 
     def _map(self, points: np.ndarray) -> np.ndarray:
+        from scipy import ndimage  # here: it takes longer to import than all that every run needs of coincide
+
         index = self.grid.index(points)
         inside = np.all((index >= 1) & (index <= np.asarray(self.grid.shape) - 2), axis=-1)
         mapped = points.copy()
