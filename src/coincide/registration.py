@@ -50,6 +50,8 @@ class Registration:
         decisions: what `auto` and the method decided, and why.
         provenance: versions, resolved settings, geometry of the inputs, seed, threads, timings, peak memory.
         matches: the pairs of points the method worked with, and which of them bear the result; None without any.
+        uncertainty: standard deviation of where each fixed point goes, along each axis of the fixed world, mm: a
+            channel an axis, on a grid of its own; None where the method does not tell.
     """
 
     pair: Pair
@@ -64,6 +66,7 @@ class Registration:
     decisions: tuple[str, ...]
     provenance: dict[str, Any]
     matches: Matches | None = None
+    uncertainty: Image | None = None
 
 
 _BYTES_PER_VOXEL = {"rigid": 60, "similarity": 60, "affine": 60, "deformable": 190}
@@ -219,6 +222,7 @@ def _finish(pair: Pair, solution: Solution, inverse: Transform, progress: Progre
         solution.decisions,
         {},
         solution.matches,
+        solution.uncertainty,
     )
 
 

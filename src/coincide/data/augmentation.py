@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from coincide.data.synthesis.motion import Bend, random_flow
+from coincide.data.synthesis.motion import Bend, Undone, random_flow
 from coincide.errors import MissingPackageError, OptionError
 from coincide.grid import Grid
 from coincide.image import Image
+from coincide.ops.sample import Mode, sample
 from coincide.pair import Pair
 from coincide.transforms.base import Transform
 from coincide.transforms.chain import chain
 from coincide.transforms.linear import Affine
-from coincide.transforms.resample import resample
+from coincide.transforms.resample import positions
 
 
 @dataclass(frozen=True)
@@ -80,34 +81,32 @@ def augmented(
 ) -> tuple[Pair, Transform | None]:
     """`pair` and its `truth` (fixed-world mm → moving-world mm) as changed by what `seed` draws."""
     shared, first, second = (int(s.generate_state(1)[0]) for s in np.random.SeedSequence(seed).spawn(3))
-    sides = [
-        _Side(pair.fixed, pair.fixed_labels, first),
-        _Side(pair.moving, pair.moving_labels, second),
-    ]
-    fixed, moving = (
-        _changed(side, augmentation, shared, side.seed if augmentation.apart else first) for side in sides
-    )
-    (image, labels, to_fixed), (other, other_labels, to_moving) = fixed, moving
-    known = None if truth is None else chain(to_moving.inverse(), truth, to_fixed)
+    fixed = _changed(pair.fixed, pair.fixed_labels, augmentation, (shared, first, first))
+    own = second if augmentation.apart else first
+    moving = _changed(pair.moving, pair.moving_labels, augmentation, (shared, own, second))
+    known = None if truth is None else chain(moving.to_new, truth, fixed.to_old)
     points = [
-        None if given is None else given.mapped(way.inverse())
-        for given, way in ((pair.fixed_points, to_fixed), (pair.moving_points, to_moving))
+        None if given is None else given.mapped(side.to_new)
+        for given, side in ((pair.fixed_points, fixed), (pair.moving_points, moving))
     ]
-    return Pair(image, other, labels, other_labels, points[0], points[1]), known
+    return Pair(fixed.image, moving.image, fixed.labels, moving.labels, points[0], points[1]), known
 
 
 @dataclass(frozen=True, eq=False)
-class _Side:
+class _Changed:
+    """An image and its labels, changed, and the ways between their new world and their old one, mm."""
+
     image: Image
     labels: Image | None
-    seed: int
+    to_old: Transform
+    to_new: Transform
 
 
 def _changed(
-    side: _Side, augmentation: Augmentation, shared: int, own: int
-) -> tuple[Image, Image | None, Transform]:
-    """Image and labels, and the map from their new world to their old one (mm)."""
-    image, labels = side.image, side.labels
+    image: Image, labels: Image | None, augmentation: Augmentation, seeds: tuple[int, int, int]
+) -> _Changed:
+    """One side of a pair; the seeds are of crop and flip, of the other changes of place, and of brightness."""
+    shared, own, tint = seeds
     arrays = {"image": image.data}
     if labels is not None:
         arrays["labels"] = labels.data
@@ -115,22 +114,23 @@ def _changed(
         arrays["mask"] = image.mask[None].to(torch.uint8)
     arrays, affine = _shaped(arrays, image.grid, augmentation, shared, own)
     grid = Grid(tuple(arrays["image"].shape[1:]), image.grid.affine)
-    way: Transform = Affine(affine @ np.linalg.inv(grid.affine))
-    data = _tinted(arrays["image"], augmentation, side.seed)
+    linear = Affine(affine @ np.linalg.inv(grid.affine))
+    flow = random_flow(np.random.default_rng(own), Bend(augmentation.elastic, (40.0, 20.0)), grid)
+    arrays["image"] = _tinted(arrays["image"], augmentation, tint)
+    if labels is not None:
+        arrays["labels"] = arrays["labels"].to(labels.data.dtype)
+    if flow is not None:
+        index = positions(flow, grid, 0, grid.shape[0], grid)
+        modes: dict[str, Mode] = {"image": "linear", "labels": "label", "mask": "nearest"}
+        arrays = {key: sample(values, index, modes[key]) for key, values in arrays.items()}
     mask = arrays["mask"][0] > 0 if "mask" in arrays else None
     mask = mask if mask is not None and bool(mask.any()) else None
-    image = Image(data, grid, mask=mask, name=image.name)
+    changed = Image(arrays["image"], grid, mask=mask, name=image.name)
     if labels is not None:
-        labels = Image(arrays["labels"].to(labels.data.dtype), grid, "label", name=labels.name)
-    flow = random_flow(np.random.default_rng(own), Bend(augmentation.elastic, (40.0, 20.0)), grid)
+        labels = Image(arrays["labels"], grid, "label", name=labels.name)
     if flow is None:
-        return image, labels, way
-    bent = resample(image, flow, grid)
-    if mask is not None:
-        shown = resample(Image(mask.to(torch.uint8), grid, "label"), flow, grid, "nearest").data[0] > 0
-        bent = bent.with_mask(shown if bool(shown.any()) else None)
-    bent_labels = None if labels is None else resample(labels, flow, grid, "label")
-    return bent, bent_labels, chain(way, flow)
+        return _Changed(changed, labels, linear, linear.inverse())
+    return _Changed(changed, labels, chain(linear, flow), chain(Undone(flow), linear.inverse()))
 
 
 def _shaped(

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 from coincide.features.matches import Matches
+from coincide.image import Image
 from coincide.optimise.progress import Progress, silent
 from coincide.pair import Pair
 from coincide.transforms.base import Transform
@@ -49,6 +50,8 @@ class Solution:
         evidence: numbers that help to judge the result (the margin by which the winning start won, …).
         seconds: wall-clock time by stage.
         matches: the pairs of points a feature method worked with, or None.
+        uncertainty: standard deviation of where each fixed point goes, along each axis of the fixed world, mm: a
+            channel an axis, on a grid of its own; or None.
     """
 
     transform: Transform
@@ -59,6 +62,7 @@ class Solution:
     evidence: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     matches: Matches | None = None
+    uncertainty: Image | None = None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,9 @@ from coincide.networks.keypoints import KeypointNetwork
 NETWORKS: dict[str, type[KeypointNetwork]] = {"keypoints": KeypointNetwork}
 """Kinds of network by name."""
 
-SHIPPED: dict[str, str] = {}
+SHIPPED: dict[str, str] = {
+    "keypoints": "41cc4850f9a20b3b7915f6ffcedc6ea6b1f27ae32743a5232701e9f9e671fb51",
+}
 """SHA-256 of the weights in the folder `networks/shipped`, by the network's name."""
 
 

@@ -56,7 +56,7 @@ def follow_demons(
     for iteration in range(iterations):
         warped = warp(level.moving, field)
         weights = combined(weights_of(level.fixed, level.fixed_mask), known(level, field))
-        gain, offset = _fit(level.fixed, warped, weights) if push.linear else (1.0, 0.0)
+        gain, offset = gain_and_offset(level.fixed, warped, weights) if push.linear else (1.0, 0.0)
         warped = gain * warped + offset
         apart = level.fixed - warped
         values.append(total((weights * apart[0] ** 2).numpy().ravel()) / max(total(weights.numpy()), 1e-12))
@@ -73,7 +73,7 @@ def follow_demons(
     return field
 
 
-def _fit(fixed: Tensor, warped: Tensor, weights: Tensor) -> tuple[float, float]:
+def gain_and_offset(fixed: Tensor, warped: Tensor, weights: Tensor) -> tuple[float, float]:
     """The gain above 0 and the offset that bring `warped` nearest to `fixed`; 1 and 0 where nothing tells."""
     n, w, f, ww, _, wf = moments(
         warped.reshape(-1).numpy(), fixed.reshape(-1).numpy(), weights.reshape(-1).numpy()

@@ -18,6 +18,9 @@ from coincide.optimise.deformable import Level, known
 from coincide.optimise.lbfgs import Minimum, minimise
 from coincide.similarity.base import Similarity
 
+Energy = tuple[float, float, float]
+"""Weights of the mean squared displacement (mm⁻²), of its first derivatives (1) and of its second ones (mm²)."""
+
 _ROUND = 25
 """Iterations after which it is looked up anew where the moving image is known."""
 _GAUSS = np.polynomial.legendre.leggauss(4)
@@ -90,19 +93,37 @@ class Lattice:
             found.append([np.einsum("qi,q,qj->ij", t, share, t) for t in tables])
         return found
 
-    def stiffened(self, values: np.ndarray) -> np.ndarray:
-        """The bending energy's matrix times `values` `(dim, *controls)`: its second derivative is twice that."""
-        dim, total = self.grid.dim, np.zeros_like(values)
-        for a, b in itertools.product(range(dim), repeat=2):
+    def stiffened(self, values: np.ndarray, energy: Energy) -> np.ndarray:
+        """The energy's matrix times `values` `(dim, *controls)`: its second derivative is twice that."""
+        total = np.zeros_like(values)
+        for weight, orders in self._terms(energy):
             part = values
-            for axis in range(dim):
-                part = _mixed(self._grams[axis][(a == axis) + (b == axis)], part, axis + 1)
-            total += part
+            for axis, order in enumerate(orders):
+                part = _mixed(self._grams[axis][order], part, axis + 1)
+            total += weight * part
         return total
 
-    def bending(self, coefficients: np.ndarray) -> tuple[float, np.ndarray]:
-        """Mean over the grid of the squared second derivatives of the displacement, mm⁻², and its gradient."""
-        pulled = self.stiffened(coefficients)
+    def energy_matrix(self, energy: Energy) -> np.ndarray:
+        """The matrix of one component's energy, `(controls, controls)`, over the control points in their order."""
+        total = 0.0
+        for weight, orders in self._terms(energy):
+            part = np.ones((1, 1))
+            for axis, order in enumerate(orders):
+                part = np.kron(part, self._grams[axis][order])
+            total = total + weight * part
+        return np.asarray(total)
+
+    def _terms(self, energy: Energy) -> list[tuple[float, tuple[int, ...]]]:
+        """The weights of an energy's terms, and the derivative along each axis that each of them squares."""
+        found = []
+        for order, weight in enumerate(energy):
+            for along in itertools.product(range(self.grid.dim), repeat=order):
+                found += [(weight, tuple(along.count(a) for a in range(self.grid.dim)))] if weight else []
+        return found
+
+    def energy(self, coefficients: np.ndarray, energy: Energy) -> tuple[float, np.ndarray]:
+        """Weighted mean over the grid of the squares of the displacement and its derivatives, and its gradient."""
+        pulled = self.stiffened(coefficients, energy)
         return float((coefficients * pulled).sum()), 2 * pulled
 
     @cached_property
@@ -135,12 +156,12 @@ class Restraint:
     """What holds control points back.
 
     Args:
-        bending: weight of the bending energy, mm².
+        energy: weights of the displacement's energy; its last, mm², is that of bending.
         folding: weight of the shortfall of the Jacobian determinant below `least`.
         least: smallest determinant that costs nothing.
     """
 
-    bending: float
+    energy: Energy
     folding: float
     least: float
 
@@ -167,10 +188,10 @@ def follow_spline(
             field = lattice.field(c)
             evaluation = prepared.value_and_gradient(warp(features, field), seen)
             slope = lattice.gathered(pull(features, field, evaluation.gradient))
-            bent, unbend = lattice.bending(c)
+            bent, unbend = lattice.energy(c, restraint.energy)
             folded, unfold = lattice.folding(c, restraint.least)
-            value = evaluation.value + restraint.bending * bent + restraint.folding * folded
-            return value, slope + restraint.bending * unbend + restraint.folding * unfold
+            value = evaluation.value + bent + restraint.folding * folded
+            return value, slope + unbend + restraint.folding * unfold
 
         def tell(iteration: int, value: float, done: int = done) -> None:
             notify(done + iteration, value)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from coincide.image import Image
 from coincide.report import paint
+from coincide.report.planes import Cut
 from coincide.report.scene import Scene, View
 
 
@@ -59,6 +61,8 @@ def closer(scene: Scene) -> tuple[Layer, ...]:
     if pair.fixed_points and pair.moving_points:
         carried = pair.moving_points.mapped(scene.registration.inverse)
         found = (*found, _landmarks(scene, pair.fixed_points.world, carried.world))
+    if scene.registration.uncertainty is not None:
+        found = (*found, _uncertainty(scene, scene.registration.uncertainty))
     return found if scene.registration.matches is None else (*found, _matches(scene))
 
 
@@ -219,6 +223,24 @@ def _displacement(scene: Scene) -> Layer:
     words = f"How far the transform moves each point beside its linear part, 0 to {top:g} mm."
     stops = tuple((css(paint.heat(np.array(t))), f"{t * top:g} mm") for t in (0.0, 0.5, 1.0))
     return Layer("displacement", "Displacement", words, stops, _each(scene, draw))
+
+
+def _uncertainty(scene: Scene, uncertainty: Image) -> Layer:
+    length = uncertainty.data.square().sum(0).sqrt()
+    maps = [Cut(uncertainty.grid, v.plane.points).linear(length) for v in scene.views]
+    seen = np.concatenate([m[v.inside] for m, v in zip(maps, scene.views)])
+    top = _above(float(np.percentile(seen, 99)) if seen.size else 1.0)
+
+    def draw(view: View, found: np.ndarray) -> np.ndarray:
+        colour = paint.heat(found / top) * (0.45 + 0.55 * view.fixed[..., None])
+        return np.where(view.inside[..., None], colour, paint.dimmed(view.fixed, 0.5))
+
+    words = (
+        "How uncertain it is where each point goes: one standard deviation, by images and prior together. It is large "
+        "where the images show nothing. The linear part is taken for known."
+    )
+    stops = tuple((css(paint.heat(np.array(t))), f"{t * top:g} mm") for t in (0.0, 0.5, 1.0))
+    return Layer("uncertainty", "Uncertainty", words, stops, tuple(map(draw, scene.views, maps)))
 
 
 def _outlines(scene: Scene) -> Layer:

@@ -29,7 +29,9 @@ class NGF(Similarity):
 
     Edges count by where they lie and how they run, not by how high they are or which side is brighter: for images of
     different kinds that show the same outlines. Invariant to a·W + b, of either image, with any a ≠ 0; it is blind to
-    what is flat. A slope much below `edge` counts for little. Slopes are per voxel, so voxels should be nearly cubic.
+    what is flat. A slope much below `edge` counts for little. As a steeper edge is never a worse one, it is less exact
+    than others where images show few of them: a known motion of a soft head is found to 0.2 voxels by a linear
+    transform and to 0.5 by a deformation. Slopes are per voxel, so voxels should be nearly cubic.
 
     The curvature is the diagonal of the Gauss–Newton matrix with all lengths held fixed.
 

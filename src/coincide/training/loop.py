@@ -146,7 +146,7 @@ class Run:
     def _loss(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
         try:
             loss, numbers = self.task.loss(self.network, self.bare, batch)
-        except torch.linalg.LinAlgError:
+        except torch.linalg.LinAlgError:  # type: ignore[reportPrivateImportUsage]
             loss, numbers = torch.tensor(math.nan), {}
         if not bool(torch.isfinite(loss)):
             raise OptionError(

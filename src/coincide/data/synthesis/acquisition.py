@@ -57,6 +57,7 @@ def moved(rng: np.random.Generator, picture: np.ndarray, axis: int, distance: fl
     """
     n, dim = picture.shape[axis], picture.ndim
     path = _moves(rng, n, dim) * distance
+    path -= path[:, n // 2 : n // 2 + 1]
     time = np.abs(np.arange(n) - n // 2) / (n / 2)
     path *= np.clip((time - 0.08) / 0.08, 0, 1)
     lines = fft.fftn(picture)

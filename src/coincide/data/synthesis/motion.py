@@ -12,6 +12,7 @@ from coincide.data.synthesis.noise import smooth_noise, taper
 from coincide.errors import OptionError
 from coincide.grid import Grid
 from coincide.ops.field import exponentiate
+from coincide.transforms.base import Transform
 from coincide.transforms.displacement import Displacement, to_voxels, to_world
 from coincide.transforms.linear import Affine, about, rotation_matrix
 
@@ -104,6 +105,23 @@ def preimages(flow: Displacement, target: np.ndarray) -> np.ndarray:
     found = np.empty_like(index)
     _motion_kernels.preimages(field, index, found)
     return flow.grid.world(found[:dim].T).T.reshape(target.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Undone(Transform):
+    """The inverse of a `flow`, solved for at every point: exact, where a field of vectors would be so at its nodes."""
+
+    flow: Displacement
+
+    @property
+    def dim(self) -> int:
+        return self.flow.dim
+
+    def _map(self, points: np.ndarray) -> np.ndarray:
+        return preimages(self.flow, points.T).T
+
+    def inverse(self) -> Displacement:
+        return self.flow
 
 
 def _around(grid: Grid, step: float, margin: float) -> Grid:

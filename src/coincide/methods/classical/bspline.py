@@ -63,7 +63,7 @@ class BSpline(Bending):
         size = float(np.prod((np.asarray(grid.shape) - 1) * grid.spacing) ** (1 / grid.dim))
         wanted = self.spacing or size / _ACROSS[grid.dim]
         lattice = Lattice(grid, max(wanted, self.voxels * float(grid.spacing.max())))
-        restraint = Restraint(self.bending, self.folding, 2 * self.least_jacobian)
+        restraint = Restraint((0.0, 0.0, self.bending), self.folding, 2 * self.least_jacobian)
         coefficients = lattice.fitted(field)
         found = follow_spline(
             level, lattice, coefficients, self.similarity, restraint, iterations, self.tolerance, notify

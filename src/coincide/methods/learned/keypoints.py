@@ -1,0 +1,243 @@
+"""A start from keypoints that a network finds in each image by itself, followed by the linear optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+
+from coincide.errors import DimensionError, OptionError, PointsError
+from coincide.features.matches import Matches
+from coincide.grid import Grid
+from coincide.image import Image
+from coincide.methods.base import AbstractMethod, Context, Solution
+from coincide.methods.classical.linear import Linear, Starts, normalised
+from coincide.methods.recorder import Recorder
+from coincide.networks import KeypointNetwork, shipped
+from coincide.optimise.fit import fit_linear
+from coincide.optimise.linear import Problem
+from coincide.optimise.starts import Start, apart, distinct, refine, rotations, scored
+from coincide.pair import Pair
+from coincide.preprocess.foreground import Moments, foreground_weights, moments
+from coincide.preprocess.shrink import resample_smooth, shrink
+from coincide.similarity import NMI, Similarity
+from coincide.transforms.base import Transform
+from coincide.transforms.linear import Affine, about
+
+_AGREES = 20.0
+"""Millimetres from where the result puts it within which a keypoint counts as agreeing: it is the middle of a part of
+the brain, and two people differ by so much."""
+_FOLLOWED, _DISTINCT = 8, 0.15
+"""How many starts are refined, and how far apart they are, as a share of the size of the anatomy."""
+_FINER = 0.6
+"""Voxel size, as a share of the network's, at which the images are turned: smoothed once, not for every turn."""
+
+
+@dataclass(frozen=True)
+class Keypoints(AbstractMethod):
+    """Linear registration of brains and heads from the start that a network sees, whatever contrast and pose they have.
+
+    The network finds the middles of parts of the brain in each image by itself; a rigid fit through them is a start.
+    It is shown the moving image as it stands, and turned several ways, as it knows upright heads best. These starts and
+    that from the headers (or the initial transform) are refined at a coarse level, and the best ones by similarity
+    followed.
+
+    Args:
+        model: `"rigid"`, `"similarity"` or `"affine"`.
+        similarity: followed by the optimiser.
+        looks: how often the network looks at the moving image in a row, each time as turned by what it found before.
+        turns: how many ways the moving image is turned for the first look, beside as it stands.
+
+    Raises:
+        OptionError: fewer than one look or 0 turns, or a similarity whose features do not turn with the image.
+    """
+
+    model: Literal["rigid", "similarity", "affine"] = "affine"
+    similarity: Similarity = NMI()  # noqa: RUF009 - frozen
+    looks: int = 2
+    turns: int = 12
+
+    def __post_init__(self) -> None:
+        if self.looks < 1 or self.turns < 0:
+            raise OptionError(
+                f"looks is {self.looks} and turns {self.turns}, expected 1 or more and 0 or more."
+            )
+        self._linear  # noqa: B018 - it refuses what it cannot follow
+
+    def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
+        if pair.dim != 3:
+            raise DimensionError("the method keypoints knows heads in 3-D, found 2-D images. Use auto.")
+        if pair.initial is not None and not isinstance(pair.initial, Affine):
+            raise OptionError(
+                f"a {self.model} registration cannot start from a deformable initial transform. Give a linear one, or "
+                "none."
+            )
+        recorder = Recorder(context.progress)
+        fixed, moving = normalised(pair, self.similarity)
+        header = pair.initial.matrix if pair.initial is not None else np.eye(4)
+        with recorder.timed("keypoints"):
+            recorder.say("keypoints", "looking for the parts of the brain")
+            turns = [header[:3, :3] @ turn for turn in rotations(3, max(self.turns, 1))[: self.turns + 1]]
+            seen = look(shipped("keypoints"), fixed, moving, self.looks, turns)
+        with recorder.timed("start"):
+            starts = self._starts(fixed, moving, seen, header, recorder)
+        solution = self._linear.finish(fixed, moving, starts, pair, recorder)
+        return replace(solution, matches=_matches(seen.found, solution.transform))
+
+    @property
+    def _linear(self) -> Linear:
+        return Linear(self.model, self.similarity)
+
+    def _starts(
+        self, fixed: Image, moving: Image, seen: Seen, header: np.ndarray, recorder: Recorder
+    ) -> Starts:
+        """What the network found and what the headers say, refined at the coarsest level, the best ones first."""
+        linear, mass = self._linear, seen.masses[0]
+        radius, arms = float(np.linalg.norm(mass.radii)), mass.axes.T * mass.radii[:, None]
+        probes, centre = mass.centre + np.concatenate([arms, -arms]), seen.masses[1].centre
+        spacing, grid = linear.levels(fixed)[0]
+        problem = Problem.of(linear.search, shrink(fixed, spacing, grid), shrink(moving, spacing))
+        worst = linear.search.worst
+        found = [Start(header, "headers")] + [Start(view.matrix, "network") for view in seen.found]
+        found = [start for start in scored(problem, found, worst) if start.score < worst]
+        if not found:
+            return Starts((), centre, radius, probes)
+        best = distinct(found, probes, _DISTINCT * radius, _FOLLOWED)
+        early = "similarity" if self.model == "affine" else self.model
+        kept = refine(problem, best, early, centre, radius, 20, worst)
+        kept = distinct(kept, probes, _DISTINCT * radius, len(kept))
+        moved = apart(kept[0].matrix, header, probes)
+        recorder.evidence |= {"start_score": kept[0].score, "keypoint_starts": len(seen.found)}
+        which = "that of the headers" if kept[0].origin == "headers" else "one of the network"
+        recorder.decide(
+            f"Of {len(seen.found)} starts that the network saw and that of the headers, {which} won, "
+            f"{moved:.0f} mm from where the headers put it."
+        )
+        return Starts(tuple(kept), centre, radius, probes)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What the network saw in two images, the moving one turned in some way.
+
+    Args:
+        fixed: `(keypoint, 3)` fixed-world mm.
+        moving: `(keypoint, 3)` moving-world mm.
+        matrix: the rigid fit, fixed-world mm → moving-world mm.
+    """
+
+    fixed: np.ndarray
+    moving: np.ndarray
+    matrix: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """All that the network saw in two images.
+
+    Args:
+        found: one for each way the moving image was turned; fewer where the keypoints settle no fit.
+        masses: where the brightness of the fixed and of the moving image lies.
+    """
+
+    found: tuple[View, ...]
+    masses: tuple[Moments, Moments]
+
+
+def look(
+    network: KeypointNetwork,
+    fixed: Image,
+    moving: Image,
+    looks: int = 1,
+    turns: Sequence[np.ndarray] = (np.eye(3),),
+) -> Seen:
+    """What `network` sees in two images that are normalised already.
+
+    Args:
+        network: 3-D.
+        fixed: image.
+        moving: image.
+        looks: how often it looks at the moving image in a row, each time as turned by what it found before.
+        turns: rotations by which the moving image is turned back for the first look.
+    """
+    fixed, moving = (shrink(image, _FINER * network.spacing) for image in (fixed, moving))
+    ours, theirs = (moments(image, foreground_weights(image)) for image in (fixed, moving))
+    cube = _cube(network, ours.centre)
+    here, size = _find(network, fixed, cube, np.eye(4))
+    views = (
+        _view(
+            network,
+            moving,
+            cube,
+            here,
+            size,
+            about(turn, theirs.centre - ours.centre, ours.centre).matrix,
+            looks,
+        )
+        for turn in turns
+    )
+    return Seen(tuple(view for view in views if view is not None), (ours, theirs))
+
+
+def _view(
+    network: KeypointNetwork,
+    moving: Image,
+    cube: Grid,
+    here: np.ndarray,
+    size: np.ndarray,
+    matrix: np.ndarray,
+    looks: int,
+) -> View | None:
+    """Looks in a row at the moving image, first through `matrix`; None where the keypoints settle no fit."""
+    view = None
+    for _ in range(looks):
+        there, other = _find(network, moving, cube, matrix)
+        try:
+            matrix = fit_linear(here, there, "rigid", np.sqrt(size * other))
+        except PointsError:
+            return None
+        view = View(here, there, matrix)
+    return view
+
+
+def _cube(network: KeypointNetwork, centre: np.ndarray) -> Grid:
+    """The network's field of view around `centre` (mm), its axes along the world's."""
+    shape = (network.shape,) * 3
+    return Grid.from_spacing(shape, network.spacing, centre - (network.shape - 1) / 2 * network.spacing)
+
+
+def _find(
+    network: KeypointNetwork, image: Image, cube: Grid, matrix: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Keypoints `(number, 3)` in the image's world (mm), and how many voxels belong to each.
+
+    Args:
+        network: 3-D.
+        image: normalised.
+        cube: the network's field of view.
+        matrix: from the cube's world to the image's, mm.
+    """
+    data = resample_smooth(image.data[:1], image.grid, cube, matrix)
+    outside = ~_covered(image.grid, cube, matrix)
+    data = data.masked_fill(torch.from_numpy(outside)[None], float(image.data[:1].min()))
+    with torch.inference_mode():
+        found = network(data[None])
+    centres = cube.world(found.centres[0].double().numpy())
+    return Affine(matrix)(centres), found.masses[0].double().numpy()
+
+
+def _covered(grid: Grid, cube: Grid, matrix: np.ndarray) -> np.ndarray:
+    """Which voxels of the cube lie in the image's field of view."""
+    return grid.inside(Affine(matrix)(cube.points()))
+
+
+def _matches(found: Sequence[View], transform: Transform) -> Matches | None:
+    """The keypoints of the view that comes closest to the result."""
+    off = [np.linalg.norm(transform(view.fixed) - view.moving, axis=1) for view in found]
+    if not off:
+        return None
+    best = int(np.argmin([each.mean() for each in off]))
+    return Matches(found[best].fixed, found[best].moving, off[best] < _AGREES)
