@@ -83,6 +83,7 @@ def test_what_a_network_sees_is_put_into_both_worlds(pair, monkeypatch):
     (view,) = seen.found
     assert np.allclose(view.fixed, PLACES, atol=1e-4)
     assert np.allclose(view.moving, truth(PLACES), atol=1e-4)
+    assert np.allclose(view.weight, 1)
     # the truth here is a rigid motion, so a rigid fit is exact
     assert off(Affine(view.matrix), truth) < 1e-3
     # the second look shows the moving image as the fixed one stands
@@ -121,3 +122,22 @@ def test_an_untrained_network_runs_through():
     # the same image gives the same keypoints, wherever they are
     assert off(Affine(view.matrix), Affine(np.eye(4))) < 1e-3
     assert head(np.zeros(3)) > 0, "the phantom's origin lies inside it"
+
+
+def test_pairs_that_count_less_are_drawn_paler(pair):
+    from coincide.features.matches import Matches
+    from coincide.registration import register
+    from coincide.report.matches import draw_matches
+    from coincide.report.scene import look as set_scene
+
+    images, truth = pair
+    scene = set_scene(register(images, Keypoints("rigid", turns=0, looks=1)))
+    drawn = []
+    for weight in (None, np.ones(len(PLACES)), np.full(len(PLACES), 0.3)):
+        matches = Matches(PLACES, truth(PLACES), np.ones(len(PLACES), bool), weight)
+        drawn.append(np.concatenate([p.ravel() for p in draw_matches(scene, matches)]))
+    bare = np.concatenate(
+        [p.ravel() for p in draw_matches(scene, Matches(PLACES[:0], PLACES[:0], np.zeros(0, bool)))]
+    )
+    assert np.array_equal(drawn[0], drawn[1])
+    assert 0 < np.abs(drawn[2] - bare).sum() < 0.6 * np.abs(drawn[0] - bare).sum()

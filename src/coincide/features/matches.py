@@ -15,11 +15,13 @@ class Matches:
         fixed: `(number, dim)` world mm of the fixed image.
         moving: `(number, dim)` their partners, world mm of the moving image.
         inlier: `(number,)` whether the pair agrees with the result.
+        weight: `(number,)` how much each pair counts, the one that counts most 1; all alike where left out.
     """
 
     fixed: np.ndarray
     moving: np.ndarray
     inlier: np.ndarray
+    weight: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.fixed)

@@ -60,6 +60,8 @@ def _one(here: Plane, fixed: np.ndarray, there: Plane, moving: np.ndarray, match
     pen = ImageDraw.Draw(canvas, "RGBA")
     starts, ends = here.pixels(matches.fixed), there.pixels(matches.moving) + corner
     opacity = np.minimum(_opacity(here, matches.fixed), _opacity(there, matches.moving))
+    if matches.weight is not None:
+        opacity = opacity * matches.weight
     for kind, colour, strength, most in (
         (~matches.inlier, REJECTED, 0.45, _MOST_REJECTED),
         (matches.inlier, paint.MOVING, 0.9, _MOST),

@@ -126,11 +126,13 @@ class View:
     Args:
         fixed: `(keypoint, 3)` fixed-world mm.
         moving: `(keypoint, 3)` moving-world mm.
+        weight: `(keypoint,)` how much of both images belongs to each, the largest 1.
         matrix: the rigid fit, fixed-world mm → moving-world mm.
     """
 
     fixed: np.ndarray
     moving: np.ndarray
+    weight: np.ndarray
     matrix: np.ndarray
 
 
@@ -195,11 +197,12 @@ def _view(
     view = None
     for _ in range(looks):
         there, other = _find(network, moving, cube, matrix)
+        weight = np.sqrt(size * other)
         try:
-            matrix = fit_linear(here, there, "rigid", np.sqrt(size * other))
+            matrix = fit_linear(here, there, "rigid", weight)
         except PointsError:
             return None
-        view = View(here, there, matrix)
+        view = View(here, there, weight / weight.max(), matrix)
     return view
 
 
@@ -240,4 +243,5 @@ def _matches(found: Sequence[View], transform: Transform) -> Matches | None:
     if not off:
         return None
     best = int(np.argmin([each.mean() for each in off]))
-    return Matches(found[best].fixed, found[best].moving, off[best] < _AGREES)
+    view = found[best]
+    return Matches(view.fixed, view.moving, off[best] < _AGREES, view.weight)
