@@ -132,7 +132,9 @@ class Map(Bending):
         return Lattice(grid, self.spacing or _size(grid) / _ACROSS[grid.dim])
 
     def _first(self, lattice: Lattice) -> Prior:
-        return Prior(self.amplitude or _FIRST_AMPLITUDE * _size(lattice.grid), self.length or lattice.spacing)
+        return Prior(
+            self.amplitude or _FIRST_AMPLITUDE * _size(lattice.grid), self.length or _LENGTH * lattice.spacing
+        )
 
     def _better(self, prior: Prior, posterior: Posterior, coefficients: np.ndarray) -> Prior:
         """The prior with the amplitude that images and coefficients speak for, where none was given."""
