@@ -15,6 +15,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 if TYPE_CHECKING:
     from coincide.api import register
+    from coincide.cohort.labelling import Labelling, label
     from coincide.errors import CoincideError
     from coincide.grid import Grid
     from coincide.image import Image
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from coincide.points import Points
     from coincide.registration import Registration, Verdict
     from coincide.report import write_report
+    from coincide.report.labelling import write_labelling
     from coincide.results import write_results
     from coincide.transforms.base import Transform
     from coincide.transforms.displacement import Displacement
@@ -44,17 +46,20 @@ __all__ = [
     "Displacement",
     "Grid",
     "Image",
+    "Labelling",
     "Pair",
     "Points",
     "Registration",
     "Transform",
     "Verdict",
+    "label",
     "read_image",
     "read_points",
     "read_transform",
     "register",
     "resample",
     "write_image",
+    "write_labelling",
     "write_points",
     "write_report",
     "write_results",
@@ -67,17 +72,20 @@ _HOME = {
     "Displacement": "coincide.transforms.displacement",
     "Grid": "coincide.grid",
     "Image": "coincide.image",
+    "Labelling": "coincide.cohort.labelling",
     "Pair": "coincide.pair",
     "Points": "coincide.points",
     "Registration": "coincide.registration",
     "Transform": "coincide.transforms.base",
     "Verdict": "coincide.registration",
+    "label": "coincide.cohort.labelling",
     "read_image": "coincide.io",
     "read_points": "coincide.io",
     "read_transform": "coincide.io",
     "register": "coincide.api",
     "resample": "coincide.transforms.resample",
     "write_image": "coincide.io",
+    "write_labelling": "coincide.report.labelling",
     "write_points": "coincide.io",
     "write_report": "coincide.report",
     "write_results": "coincide.results",

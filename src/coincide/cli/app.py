@@ -10,6 +10,7 @@ from coincide import __version__
 from coincide.cli.apply import apply
 from coincide.cli.data import inspect_data, synthesise
 from coincide.cli.demo import demo
+from coincide.cli.label import label
 from coincide.cli.measure import measure
 from coincide.cli.methods import methods
 from coincide.cli.points import points
@@ -37,6 +38,7 @@ for command in (
     compose,
     methods,
     measure,
+    label,
     train,
     synthesise,
     inspect_data,

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from concurrent.futures import ThreadPoolExecutor
-from importlib import resources
 from typing import Any
 
 from coincide.io.atomic import whole_file
 from coincide.ops._parallel import get_threads
 from coincide.registration import Registration
 from coincide.report import chart, tables
-from coincide.report.layers import Layer, closer, comparison, short
-from coincide.report.pictures import encode, sheet
-from coincide.report.scene import Scene, look
+from coincide.report.layers import closer, comparison, short
+from coincide.report.scene import look
+from coincide.report.template import embedded, fill
 
 _VERDICTS = {"converged": ("Converged", "✓"), "suspicious": ("Suspicious", "!"), "failed": ("Failed", "✕")}
 
@@ -43,11 +41,7 @@ def write_page(page: str, path: str | os.PathLike) -> None:
 
 def render(registration: Registration, title: str | None = None) -> str:
     """The report's HTML."""
-    from jinja2 import Environment, StrictUndefined
-
-    house = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = resources.files("coincide.report").joinpath("report.html.j2").read_text(encoding="utf-8")
-    return house.from_string(template).render(_context(registration, title))
+    return fill("report.html.j2", _context(registration, title))
 
 
 def _context(registration: Registration, title: str | None) -> dict[str, Any]:
@@ -55,7 +49,7 @@ def _context(registration: Registration, title: str | None) -> dict[str, Any]:
     word, sign = _VERDICTS[registration.verdict.level]
     layers = [*comparison(scene), *closer(scene)]
     with ThreadPoolExecutor(get_threads()) as pool:
-        pictures = list(pool.map(lambda layer: _embedded(layer, scene), layers))
+        pictures = list(pool.map(lambda layer: embedded(layer, scene.planes), layers))
     return {
         "title": title or f"{short(pair.moving.name)} → {short(pair.fixed.name)}",
         "pair": pair,
@@ -75,18 +69,4 @@ def _context(registration: Registration, title: str | None) -> dict[str, Any]:
         "decisions": registration.decisions,
         "provenance": registration.provenance,
         "points_carried": registration.points,
-    }
-
-
-def _embedded(layer: Layer, scene: Scene) -> dict[str, Any]:
-    canvas = sheet(layer, scene)
-    source = "data:image/jpeg;base64," + base64.b64encode(encode(canvas, "jpeg")).decode("ascii")
-    return {
-        "name": layer.name,
-        "title": layer.title,
-        "caption": layer.caption,
-        "legend": layer.legend,
-        "source": source,
-        "width": canvas.shape[1],
-        "height": canvas.shape[0],
     }

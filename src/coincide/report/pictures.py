@@ -12,8 +12,8 @@ import numpy as np
 from coincide.registration import Registration
 from coincide.report import paint
 from coincide.report.layers import Layer, closer, comparison
-from coincide.report.planes import GAP
-from coincide.report.scene import Scene, look
+from coincide.report.planes import GAP, Plane
+from coincide.report.scene import look
 
 STRIP = 34
 """Pixels below the planes, for what they are called."""
@@ -22,7 +22,7 @@ STRIP = 34
 def overview_figure(registration: Registration) -> bytes:
     """A PNG of the fixed image's edges on the moving image, before and after."""
     scene = look(registration)
-    sheets = [sheet(layer, scene, heading=True) for layer in comparison(scene)]
+    sheets = [sheet(layer, scene.planes, heading=True) for layer in comparison(scene)]
     if registration.pair.dim == 2:
         return encode(np.concatenate(sheets, axis=1), "png")
     gap = np.broadcast_to(_bytes(paint.GROUND), (GAP, sheets[0].shape[1], 3))
@@ -41,10 +41,10 @@ def figure(registration: Registration, name: str) -> bytes:
     layers = {layer.name: layer for layer in (*comparison(scene), *closer(scene))}
     if name not in layers:
         raise unknown("picture", name, layers)
-    return encode(sheet(layers[name], scene), "png")
+    return encode(sheet(layers[name], scene.planes), "png")
 
 
-def sheet(layer: Layer, scene: Scene, heading: bool = False) -> np.ndarray:
+def sheet(layer: Layer, planes: tuple[Plane, ...], heading: bool = False) -> np.ndarray:
     """A layer's planes side by side on one canvas, lettered, `(rows, columns, 3)` bytes."""
     top = STRIP if heading else 0
     height = max(p.shape[0] for p in layer.pictures)
@@ -57,21 +57,23 @@ def sheet(layer: Layer, scene: Scene, heading: bool = False) -> np.ndarray:
         canvas[row : row + picture.shape[0], left : left + picture.shape[1]] = _bytes(picture)
         places.append((left, row))
         left += picture.shape[1] + GAP
-    return _lettered(canvas, layer, scene, places, layer.title if heading else "")
+    return _lettered(canvas, layer, planes, places, layer.title if heading else "")
 
 
-def _lettered(canvas: np.ndarray, layer: Layer, scene: Scene, places, heading: str) -> np.ndarray:
+def _lettered(
+    canvas: np.ndarray, layer: Layer, planes: tuple[Plane, ...], places, heading: str
+) -> np.ndarray:
     from PIL import Image as Canvas
     from PIL import ImageDraw
 
     picture = Canvas.fromarray(canvas)
     pen = ImageDraw.Draw(picture)
     letter, small, bold = _font(20, True), _font(15), _font(19, True)
-    for view, shown, (left, top) in zip(scene.views, layer.pictures, places):
+    for plane, shown, (left, top) in zip(planes, layer.pictures, places):
         rows, columns = shown.shape[:2]
         spots = ((9, rows / 2, "lm"), (columns - 9, rows / 2, "rm"), (columns / 2, 7, "ma"))
         spots = (*spots, (columns / 2, rows - 7, "md"))
-        for text, (x, y, anchor) in zip(view.plane.letters, spots):
+        for text, (x, y, anchor) in zip(plane.letters, spots):
             pen.text(
                 (left + x, top + y),
                 text,
@@ -82,7 +84,7 @@ def _lettered(canvas: np.ndarray, layer: Layer, scene: Scene, places, heading: s
                 stroke_fill=(8, 10, 12),
             )
         middle = (left + columns / 2, canvas.shape[0] - STRIP / 2)
-        pen.text(middle, view.plane.where, (160, 168, 178), small, "mm")
+        pen.text(middle, plane.where, (160, 168, 178), small, "mm")
     if heading:
         pen.text((10, STRIP / 2), heading, (235, 238, 242), bold, "lm")
     return np.asarray(picture)

@@ -76,6 +76,11 @@ class Scene:
     linear: Affine
     bends: bool
 
+    @property
+    def planes(self) -> tuple[Plane, ...]:
+        """The planes the views lie in."""
+        return tuple(view.plane for view in self.views)
+
 
 def look(registration: Registration) -> Scene:
     """Sample a registration on the planes through the middle of its fixed image."""
