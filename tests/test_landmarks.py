@@ -12,7 +12,7 @@ from coincide.io import read_transform, write_transform
 from coincide.methods import Status, parse
 from coincide.pair import Pair
 from coincide.points import Points, matched
-from coincide.registration import register
+from coincide.registration import configured, register
 from coincide.transforms import Affine, identity
 from phantom import error_mm, grid_around, known, known_affine, known_pair, picture
 
@@ -233,3 +233,9 @@ def test_matrices_of_the_linear_kinds_are_what_they_say():
     np.testing.assert_allclose(part @ part.T, np.eye(3), atol=1e-12)
     scaled = parse("landmarks:transform=similarity").solve(pair).transform.matrix[:3, :3]
     np.testing.assert_allclose(scaled @ scaled.T, np.eye(3) * np.linalg.det(scaled) ** (2 / 3), atol=1e-12)
+
+
+def test_asking_for_what_the_method_does_anyhow_is_no_mistake():
+    assert configured("landmarks", use_landmarks=True) == parse("landmarks")
+    with pytest.raises(OptionError, match="no option 'use_landmarks'"):
+        configured("linear", use_landmarks=True)

@@ -147,7 +147,7 @@ def configured(
     names = {f.name for f in fields(chosen)}  # type: ignore[arg-type]
     wanted = {"transform": transform, "preset": preset, "similarity": similarity}
     changes = {name: value for name, value in wanted.items() if value is not None}
-    if use_landmarks:
+    if use_landmarks and not chosen.follows_landmarks:
         changes["use_landmarks"] = True
     # what the command line fills in where the user said nothing is no wish
     for name, usual in (("transform", "deformable"), ("preset", "default")):

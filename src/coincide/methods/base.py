@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from coincide.features.matches import Matches
 from coincide.image import Image
@@ -76,6 +77,9 @@ class Context:
 
 class AbstractMethod(ABC):
     """A way to find the transform of a pair. A frozen dataclass of its options; final, and without state."""
+
+    follows_landmarks: ClassVar[bool] = False
+    """Whether landmarks steer it by its nature, so that nobody need ask for it."""
 
     @abstractmethod
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from coincide.features.matches import Matches
 from coincide.features.matching import Matching, match, match_near
 from coincide.methods.base import Context, Solution, Status
 from coincide.methods.classical.features_bend import bend
+from coincide.methods.classical.features_options import KeypointOptions
 from coincide.methods.classical.features_view import Seen, see
 from coincide.methods.classical.field import field_grid, fielded
 from coincide.methods.recorder import Recorder
@@ -23,8 +23,6 @@ from coincide.pair import Pair
 from coincide.transforms.base import Transform
 from coincide.transforms.linear import Affine
 
-MODELS = ("rigid", "similarity", "affine", "thin_plate")
-Reach = Literal["rigid", "similarity", "affine", "thin_plate"]
 _TOLERANCE = 0.04
 """Largest tolerance, as a share of the fixed image's size: two people differ so much after a similarity."""
 _SURE = -15.0
@@ -50,10 +48,8 @@ def solve_by_keypoints(
     pair: Pair,
     context: Context,
     detect: Detect,
-    model: Reach,
+    options: KeypointOptions,
     spacings: tuple[float, float],
-    matching: Matching,
-    consensus: Consensus,
 ) -> Solution:
     """Detect, match, agree, search again where partners are now expected, and fit in mm.
 
@@ -61,14 +57,13 @@ def solve_by_keypoints(
         pair: what to register.
         context: of the run.
         detect: finds the keypoints of one image.
-        model: of the transform.
+        options: of the method.
         spacings: voxel size, mm, that the fixed and the moving image are seen at.
-        matching: how keypoints are matched.
-        consensus: how the pairs that agree are found.
 
     Raises:
         OptionError: the initial transform is a deformation.
     """
+    model = options.model
     if pair.initial is not None and not isinstance(pair.initial, Affine):
         raise OptionError(
             f"a {model} registration cannot start from a deformable initial transform. Give a linear one, or none."
@@ -83,7 +78,7 @@ def solve_by_keypoints(
     with recorder.timed("matching"):
         recorder.say("matching", f"matching {len(found[0])} with {len(found[1])} keypoints")
         linear: Model = "affine" if model == "thin_plate" else model
-        search = Search(fixed, moving, found, linear, matching, consensus, context.seed)
+        search = Search(fixed, moving, found, linear, options.matching, options.consensus, context.seed)
         agreement, pairs = search.run()
     recorder.evidence |= {"keypoints_fixed": len(found[0]), "keypoints_moving": len(found[1])}
     if agreement is None or agreement.chance > _SURE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -45,6 +45,8 @@ class Landmarks(AbstractMethod):
     Raises:
         OptionError: an unknown transform, or a number out of its range.
     """
+
+    follows_landmarks: ClassVar[bool] = True
 
     transform: Literal["translation", "rigid", "similarity", "affine", "deformable"] = "deformable"
     stiffness: float | None = None
