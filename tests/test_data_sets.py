@@ -26,7 +26,7 @@ from coincide.data import (
     write_split,
 )
 from coincide.data.synthesis import Artefacts, Synthesis, draw, write_examples
-from coincide.errors import IntensityError, MissingFileError, OptionError, UnreadableFileError
+from coincide.errors import IntensityError, MissingFileError, OptionError, OutputError, UnreadableFileError
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.io import write_image, write_points, write_transform
@@ -374,6 +374,17 @@ def test_the_cache_gives_the_same_and_notices_a_changed_file(tmp_path, monkeypat
     assert len(calls) == 3
     write(path, 99)
     assert not torch.equal(item()["fixed"], fresh["fixed"])
+
+
+def test_a_cache_that_cannot_be_written_says_so(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / "data" / f"{name}.nii.gz")
+    (tmp_path / "file").write_text("")
+    pairs = PreparedPairs(
+        from_folder(tmp_path / "data"), Preparation(), cache=str(tmp_path / "file" / "cache")
+    )
+    with pytest.raises(OutputError, match="Name another cache"):
+        pairs[0]
 
 
 def test_synthetic_pairs_written_as_files_are_a_data_set_with_their_truth(tmp_path):

@@ -21,6 +21,7 @@ from coincide.data.cases import Case, CasePair, DataSet
 from coincide.data.preparation import Preparation, Prepared, prepare
 from coincide.data.problems import DataSetError, Problem
 from coincide.data.tensors import tensors
+from coincide.errors import OutputError
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.io import read_points, read_transform
@@ -68,7 +69,12 @@ class Cache:
         with suppress(OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError):
             return _loaded(path, case)
         found = prepare(case, self.preparation)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{folder}: no folder for prepared images can be made there ({error.strerror}). Name another cache."
+            ) from error
         with whole_file(path) as scratch:
             scratch.write_bytes(_packed(found))
         return found
@@ -123,6 +129,7 @@ class PreparedPairs(Dataset):
 
     Raises:
         DataSetError: there is no such pair.
+        OutputError: on taking an item, where the cache cannot be written.
     """
 
     def __init__(
@@ -133,7 +140,7 @@ class PreparedPairs(Dataset):
         relation: Relation = "any",
         length: int | None = None,
         seed: int = 0,
-        cache: Path | None = None,
+        cache: str | Path | None = None,
     ) -> None:
         self.data = data
         self._made = None if data.pairs else _made(data, relation)
@@ -147,7 +154,7 @@ class PreparedPairs(Dataset):
         self.length = number if length is None else length
         self._number = number
         self._drawn = length is not None
-        self._cache = Cache(preparation, cache)
+        self._cache = Cache(preparation, None if cache is None else Path(cache).expanduser())
 
     def __len__(self) -> int:
         return self.length

@@ -87,7 +87,7 @@ class Canvas:
     Args:
         grid: the lattice, 3-D; it may be one voxel thin.
         rng: for the roughness of surfaces.
-        vary: share by which `varied` changes sizes, and twentieth of a metre by which it changes places.
+        vary: share by which `varied` changes sizes, and twice the share of their size by which it changes places.
     """
 
     def __init__(self, grid: Grid, rng: np.random.Generator, vary: float = 0.06) -> None:
