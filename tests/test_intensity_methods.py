@@ -69,18 +69,14 @@ def test_least_squares_solves_for_gain_and_offset(contrast):
 
 
 def test_least_squares_without_gain_minds_brightness():
-    truth, brighter = known(2), lambda v: 0.45 + 0.55 * v
+    truth = known(2)
     assert solved("least_squares:model=rigid,intensities=same", 2, truth)[1] < 0.1
-
-    # percentiles take a linear change away before; one image with a bright thing beside the head is not so lucky
-    def lit(pair):
-        data = pair.moving.data.clone()
-        data[:, :12] += 2500
-        return replace(pair, moving=pair.moving.with_data(data))
-
-    same = solved("least_squares:model=rigid,intensities=same", 2, truth, contrast=brighter, change=lit)[1]
-    fitted = solved("least_squares:model=rigid", 2, truth, contrast=brighter, change=lit)[1]
-    assert fitted < same
+    # close enough to be taken for one scale, and yet another brightness
+    other = {"truth": truth, "contrast": lambda v: 0.08 + 0.85 * v}
+    same = solved("least_squares:model=rigid,intensities=same", 2, **other)[1]
+    fitted = solved("least_squares:model=rigid", 2, **other)[1]
+    assert fitted < 0.05
+    assert same > 1.5 * fitted
 
 
 @pytest.mark.parametrize("layout", ["RA-AL", "oblique-anisotropic"])
