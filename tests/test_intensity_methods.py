@@ -18,6 +18,7 @@ from coincide.pair import Pair
 from coincide.transforms import Affine, identity, similarity, translation
 from phantom import error_mm, inverted_contrast, known, known_affine, known_pair
 from test_deformable import errors, field_of, swell, warped_pair
+from test_determinism import fingerprint
 from test_methods import LAYOUTS, voxel_of
 
 LAYOUT = {2: "RA-AL", 3: "oblique-anisotropic"}
@@ -263,3 +264,10 @@ def test_minimisation_ends_where_it_must():
 def test_impossible_options_are_refused(spec, found):
     with pytest.raises(OptionError, match=found):
         parse(spec)
+
+
+@pytest.mark.parametrize(
+    "spec", ["phase", "blocks", "demons", "bspline:trials=1", "map:trials=1,rounds=2", "least_squares"]
+)
+def test_the_number_of_threads_changes_no_bit(spec):
+    assert len({fingerprint(spec, 2, threads) for threads in (1, 2)}) == 1
