@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from coincide.pair import Pair
 from coincide.transforms.base import Transform
+from coincide.transforms.linear import identity
+from coincide.transforms.resample import positions
 
 
 def tensors(pair: Pair, truth: Transform | None) -> dict[str, Tensor]:
@@ -27,8 +28,7 @@ def tensors(pair: Pair, truth: Transform | None) -> dict[str, Tensor]:
         found["fixed_points"] = torch.tensor(pair.fixed_points.world, dtype=torch.float32)
         found["moving_points"] = torch.tensor(pair.moving_points.world, dtype=torch.float32)
     if truth is not None:
-        places = pair.fixed.grid.points()
-        found["displacement"] = torch.from_numpy(
-            np.moveaxis(truth(places) - places, -1, 0).astype(np.float32)
-        )
+        grid = pair.fixed.grid
+        here, there = (positions(way, grid, 0, grid.shape[0]) for way in (identity(grid.dim), truth))
+        found["displacement"] = (there - here).to(torch.float32)
     return found

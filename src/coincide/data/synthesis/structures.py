@@ -38,9 +38,7 @@ _MIDLINE = (
     (21, "third ventricle", "fluid"),
     (22, "fourth ventricle", "fluid"),
     (23, "brain stem", "white"),
-    (24, "vermis", "grey"),
     (25, "corpus callosum", "white"),
-    (26, "pituitary", "gland"),
     (27, "lesion", "lesion"),
     (28, "core of the lesion", "fluid"),
     (29, "spinal cord", "white"),
@@ -129,5 +127,5 @@ def tissue_numbers() -> np.ndarray:
 def in_brain() -> np.ndarray:
     """Whether every label below `LAST` is a part of the brain, or of the fluid in and around it."""
     table = np.zeros(LAST, np.bool_)
-    table[[20, 21, 22, 23, 24, 25, 27, 28, *range(40, 62), 66, 67]] = True
+    table[[20, 21, 22, 23, 25, 27, 28, *range(40, 62), 66, 67]] = True
     return table
