@@ -9,6 +9,7 @@ another fusion takes seconds. `--picture FILE` instead draws a made-up case with
 from __future__ import annotations
 
 import argparse
+import io
 import time
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     if options.picture:
-        options.picture.write_bytes(picture())
+        draw(options.picture)
         return
     measure(options.folder, options.target, options.fusion, options.shelf)
 
@@ -59,15 +60,18 @@ def measure(folder: Path, target: str, fusions: list[str], shelf: Path | None) -
         )
 
 
-def picture() -> bytes:
-    """Labels and confidence of a made-up organ, as the page of a labelling shows them."""
+def draw(path: Path) -> None:
+    """Write labels and confidence of a made-up organ, as the page of a labelling shows them."""
+    from PIL import Image as Canvas
+
     from coincide.report.labelling import sheet_of
 
     grid = Grid.from_spacing((260, 220), 0.5, (-65.0, -55.0))
     rng = np.random.default_rng(3)
     atlases = [drawn(grid, rng.normal(scale=0.16, size=6), rng) for _ in range(5)]
     target, _ = drawn(grid, np.zeros(6), rng)
-    return sheet_of(label(target, atlases, "auto"), ("labels", "confidence"))
+    shown = Canvas.open(io.BytesIO(sheet_of(label(target, atlases, "auto"), ("labels", "confidence"))))
+    shown.resize([round(n * 1200 / shown.width) for n in shown.size], Canvas.Resampling.LANCZOS).save(path)
 
 
 PARTS = (  # middle and radii, mm, and grey value: the organ, and four parts in it
@@ -90,9 +94,16 @@ def drawn(grid: Grid, habit: np.ndarray, rng) -> tuple[Image, Image]:
     for name, (cx, cy, rx, ry, grey) in enumerate(PARTS, start=1):
         wide, high = rx * (1 + 0.4 * habit[4]), ry * (1 + 0.4 * habit[5])
         inside = ((x - cx) / wide) ** 2 + ((y - cy) / high) ** 2 < 1
-        values[inside], labels[inside] = grey, name
+        values[inside] = grey
+        # whoever drew the labels had a hand of their own
+        hand = (
+            1
+            + 0.05 * rng.standard_normal()
+            + 0.04 * np.sin(3 * np.arctan2(y - cy, x - cx) + rng.uniform(0, 6))
+        )
+        labels[((x - cx) / (wide * hand)) ** 2 + ((y - cy) / (high * hand)) ** 2 < 1] = name
     grain = np.sin(x / 2.3 + 2 * np.sin(y / 7)) * np.sin(y / 2.9 + np.sin(x / 5))
-    values = values + 0.08 * grain * (labels > 0) + 0.02 * rng.standard_normal(grid.shape)
+    values = values + 0.08 * grain * (values > 0) + 0.02 * rng.standard_normal(grid.shape)
     return Image(values.astype(np.float32), grid), Image(labels, grid, "label")
 
 

@@ -104,8 +104,8 @@ def error_px(found: Affine, truth: Affine, pair: Pair) -> float:
     return float(np.linalg.norm(back(found(points)) - points, axis=1).mean() / pair.fixed.grid.spacing.mean())
 
 
-def known_rows(methods, images) -> Iterator[dict]:
-    """One row for each method, image, motion and contrast."""
+def known_rows(methods, images, option: str = "model") -> Iterator[dict]:
+    """One row for each method, image, motion and contrast; `option` is what the methods call the kind of motion."""
     for name in images:
         for model, motions in MOTIONS.items():
             for degrees, scale in motions:
@@ -113,7 +113,7 @@ def known_rows(methods, images) -> Iterator[dict]:
                     pair, truth = known_pair(name, model, degrees, scale, spoiled)
                     for method in methods:
                         begun = time.process_time()
-                        spec = f"{method}{',' if ':' in method else ':'}model={model}"
+                        spec = f"{method}{',' if ':' in method else ':'}{option}={model}"
                         solution = parse(spec).solve(pair)
                         row = {"method": method, "image": name, "model": model, "degrees": degrees}
                         row |= {"scale": scale, "spoiled": spoiled, "cpu": time.process_time() - begun}

@@ -90,7 +90,7 @@ def _layers(found: Labelling, cuts: tuple[Plane, ...]) -> list[Layer]:
     for grey, name, share in zip(greys, names, sure):
         base, edge = paint.dimmed(grey, 0.9), paint.outlines(name)
         filled = paint.over(base, colours(name), 0.45 * (name != 0))
-        coloured.append(paint.over(filled, colours(name), 0.9 * edge))
+        coloured.append(paint.over(filled, colours(name), 0.9 * edge * (name != 0)))
         lines.append(paint.over(paint.grey(grey), paint.MOVING, 0.85 * edge))
         inside = (name != 0) | (share < 1)
         doubts.append(np.where(inside[..., None], paint.heat(1 - share), paint.dimmed(grey, 0.5)))
