@@ -217,6 +217,23 @@ def test_more_bending_weight_bends_less():
     assert rough[0] > 1.2 * rough[1] > 1.2 * rough[2]
 
 
+@pytest.mark.parametrize("spec", ["phase", "blocks", "least_squares"])
+def test_a_deformable_start_is_refused_by_what_is_linear(spec):
+    pair = replace(warped_pair(2), initial=swell(2))
+    with pytest.raises(OptionError, match="cannot start from a deformable initial transform"):
+        parse(spec).solve(pair)
+
+
+@pytest.mark.parametrize(
+    "spec", ["phase:model=rigid", "blocks:model=rigid", "least_squares:model=rigid", "bspline"]
+)
+def test_a_linear_start_is_honoured(spec):
+    truth = known(2)
+    far = truth @ translation((1.5, -1.0))
+    error = solved(spec, 2, truth, change=lambda pair: replace(pair, initial=far))[1]
+    assert error < 0.4
+
+
 def test_masks_are_held_to():
     """What a mask leaves out may be anything."""
     pair = warped_pair(2)

@@ -14,6 +14,7 @@ from coincide.image import Image
 from coincide.methods.base import Context, Solution, Status
 from coincide.methods.classical.linear import normalised
 from coincide.methods.classical.searching import Searching
+from coincide.methods.classical.surface_start import linear_start
 from coincide.methods.recorder import Recorder
 from coincide.ops.block_matching import match_blocks
 from coincide.ops.sample import sample_affine
@@ -73,6 +74,7 @@ class Blocks(Searching):
             )
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
+        linear_start(pair, self.model)  # refuses a deformation
         recorder = Recorder(context.progress)
         similarity = NMI()
         fixed, moving = normalised(pair, similarity)

@@ -13,6 +13,7 @@ from coincide.image import Image
 from coincide.methods.base import Context, Solution
 from coincide.methods.classical.linear import normalised
 from coincide.methods.classical.searching import Searching
+from coincide.methods.classical.surface_start import linear_start
 from coincide.methods.recorder import Recorder
 from coincide.ops.moments import moments
 from coincide.pair import Pair
@@ -51,6 +52,7 @@ class LeastSquares(Searching):
             raise unknown("intensities", str(self.intensities), ("linear", "same"))
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
+        linear_start(pair, self.model)  # refuses a deformation
         recorder = Recorder(context.progress)
         similarity: Similarity = NCC(signed=False) if self.intensities == "linear" else MSE()
         fixed, moving = normalised(pair, similarity)
