@@ -323,10 +323,16 @@ def test_images_and_labels_are_prepared_to_one_shape_around_the_mask(tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{"shape": (8, 8)}, {"spacing": 1.0}, {"shape": (8, 8), "spacing": 0.0}, {"window": (3.0, 3.0)}],
+    [
+        {"intensity": "z-score"},
+        {"shape": (8, 8)},
+        {"spacing": 1.0},
+        {"shape": (8, 8), "spacing": 0.0},
+        {"window": (3.0, 3.0)},
+    ],
 )
 def test_preparations_that_cannot_be_are_refused(options):
-    with pytest.raises(OptionError, match="expected"):
+    with pytest.raises(OptionError, match=r"expected|Did you mean"):
         Preparation(**options)
 
 
@@ -344,6 +350,8 @@ def test_pairs_of_a_data_set_are_those_of_the_relation_and_batch(tmp_path):
     assert torch.equal(drawn[3]["moving"], PreparedPairs(data, made, length=5, seed=1)[3]["moving"])
     with pytest.raises(DataSetError, match="no two cases of same subject"):
         PreparedPairs(DataSet(data.cases[1:], source=tmp_path), made, relation="same")
+    with pytest.raises(OptionError, match="Did you mean 'other'"):
+        PreparedPairs(data, made, relation="others")
     with pytest.raises(IndexError):
         drawn[5]
 

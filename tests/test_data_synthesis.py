@@ -258,6 +258,19 @@ def test_pairs_batch_and_come_out_the_same_whichever_worker_makes_them():
         pairs[4]
 
 
+def test_workers_load_large_images_though_their_parent_has_used_its_threads():
+    recipe = dataclasses.replace(SOLID_RECIPE, shape=(64, 64, 64), spacing=(4.0,) * 3)
+    pairs = SyntheticPairs(recipe, length=1)
+    set_threads(2)
+    try:
+        here = pairs[0]
+        # a pool that a fork took over has no threads: the loader would wait until its time is up
+        loaded = next(iter(DataLoader(pairs, num_workers=1, timeout=240)))
+    finally:
+        set_threads(None)
+    assert torch.equal(loaded["moving"][0], here["moving"])
+
+
 def test_displacement_and_matrix_are_those_of_the_truth():
     item = SyntheticPairs(FLAT_RECIPE)[2]
     example = draw(FLAT_RECIPE, 2)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 
 from coincide.data.cases import Case
-from coincide.errors import IntensityError, OptionError
+from coincide.errors import IntensityError, OptionError, unknown
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.io import as_mask, read_image, read_points
@@ -35,7 +35,7 @@ class Preparation:
         window: lowest and highest value of the window (Hounsfield units in CT).
 
     Raises:
-        OptionError: a shape without a spacing, or the other way about, or a window that is none.
+        OptionError: an unknown range, a shape without a spacing or the other way about, or a window that is none.
     """
 
     shape: tuple[int, ...] | None = None
@@ -44,6 +44,8 @@ class Preparation:
     window: tuple[float, float] = (-160.0, 240.0)
 
     def __post_init__(self) -> None:
+        if self.intensity not in get_args(Range):
+            raise unknown("range of intensities", self.intensity, get_args(Range))
         if (self.shape is None) != (self.spacing is None):
             raise OptionError(f"shape is {self.shape} and spacing {self.spacing}; expected both or neither.")
         if self.spacing is not None and self.spacing <= 0:

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -21,7 +21,8 @@ from coincide.data.cases import Case, CasePair, DataSet
 from coincide.data.preparation import Preparation, Prepared, prepare
 from coincide.data.problems import DataSetError, Problem
 from coincide.data.tensors import tensors
-from coincide.errors import OutputError
+from coincide.data.workers import one_thread_in_workers
+from coincide.errors import OutputError, unknown
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.io import read_points, read_transform
@@ -128,6 +129,7 @@ class PreparedPairs(Dataset):
         cache: a folder to keep prepared images in between runs.
 
     Raises:
+        OptionError: an unknown relation.
         DataSetError: there is no such pair.
         OutputError: on taking an item, where the cache cannot be written.
     """
@@ -142,6 +144,8 @@ class PreparedPairs(Dataset):
         seed: int = 0,
         cache: str | Path | None = None,
     ) -> None:
+        if relation not in get_args(Relation):
+            raise unknown("relation", relation, get_args(Relation))
         self.data = data
         self._made = None if data.pairs else _made(data, relation)
         number = len(data.pairs) if self._made is None else len(self._made)
@@ -160,6 +164,7 @@ class PreparedPairs(Dataset):
         return self.length
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
+        one_thread_in_workers()
         pair, truth = self.pair(index)
         return tensors(pair, truth)
 

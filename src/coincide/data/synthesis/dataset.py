@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 from coincide.data.synthesis.draw import Example, draw
 from coincide.data.synthesis.recipe import Synthesis
 from coincide.data.tensors import tensors
+from coincide.data.workers import one_thread_in_workers
 from coincide.transforms.linear import Affine
 
 
@@ -32,6 +33,7 @@ class SyntheticPairs(Dataset):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         if not 0 <= index < self.length:
             raise IndexError(index)
+        one_thread_in_workers()
         return as_tensors(draw(self.recipe, self.first + index))
 
 
