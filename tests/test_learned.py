@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from coincide.data.synthesis import Artefacts, Bend, Motion, Synthesis, draw
 from coincide.errors import DimensionError, OptionError
 from coincide.methods import Status, parse
 from coincide.methods.learned import keypoints
@@ -141,3 +142,26 @@ def test_pairs_that_count_less_are_drawn_paler(pair):
     )
     assert np.array_equal(drawn[0], drawn[1])
     assert 0 < np.abs(drawn[2] - bare).sum() < 0.6 * np.abs(drawn[0] - bare).sum()
+
+
+def test_the_shipped_network_sees_where_a_made_up_brain_lies():
+    recipe = Synthesis(
+        shape=(48, 48, 48),
+        spacing=(4.5, 4.5, 4.5),
+        anatomies=("brain",),
+        pose=Motion(0, 0, 0.05, 0.02),
+        motion=Motion(40, 40, 0.05, 0.02),
+        bend=Bend(2.0),
+        artefacts=Artefacts(rate=0.0),
+    )
+    before, after = [], []
+    for seed in range(6):
+        example = draw(recipe, 10**6 + seed)
+        images = normalise(example.pair.fixed), normalise(example.pair.moving)
+        (view,) = look(keypoints.shipped("keypoints"), *images, looks=3).found
+        points = example.pair.fixed_points.world
+        right = example.truth(points)
+        # where the middles of both images would be laid on each other: the shift is no feat of the network
+        before.append(np.linalg.norm(points - points.mean(0) + right.mean(0) - right, axis=1).mean())
+        after.append(np.linalg.norm(Affine(view.matrix)(points) - right, axis=1).mean())
+    assert np.mean(after) < 0.6 * np.mean(before)

@@ -1,5 +1,7 @@
 """Closed-form fits with gradients, the keypoint network, and weights that are checked before they are used."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from coincide.networks import KeypointNetwork, make, pack, shipped, unpack, weig
 from coincide.networks.blocks import Hourglass, parameters, standardised
 from coincide.networks.fit import fit_weighted, moved, nearest_rotation
 
+FOLDER = Path(weights.__file__).parent / "shipped"
 SMALL = {"keypoints": 5, "channels": (4, 6, 8), "shape": 16, "spacing": 12.0}
 
 
@@ -153,8 +156,31 @@ def test_unknown_networks_and_options_are_refused():
         shipped("nothing")
 
 
-def test_shipped_weights_that_were_changed_or_lost_are_refused(monkeypatch):
+def test_shipped_weights_that_were_lost_are_told_of(monkeypatch):
     shipped.cache_clear()
     monkeypatch.setitem(weights.SHIPPED, "lost", "0" * 64)
     with pytest.raises(MissingFileError, match="Install coincide again"):
         shipped("lost")
+
+
+@pytest.mark.parametrize("name", sorted(weights.SHIPPED))
+def test_shipped_weights_are_whole_small_and_described(name):
+    shipped.cache_clear()
+    network = shipped(name)
+    assert parameters(network) <= 300_000
+    assert not any(p.requires_grad for p in network.parameters())
+    card = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+    for word in ("Data", "Licence", "Recipe", "Commit", "Scores", "Limits"):
+        assert f"## {word}" in card
+    assert weights.SHIPPED[name] in card
+
+
+def test_shipped_weights_fit_in_the_wheel():
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 12e6
+
+
+def test_shipped_weights_that_were_changed_are_refused(monkeypatch):
+    shipped.cache_clear()
+    monkeypatch.setitem(weights.SHIPPED, "keypoints", "0" * 64)
+    with pytest.raises(UnreadableFileError, match="is not the file that coincide ships"):
+        shipped("keypoints")

@@ -201,7 +201,7 @@ def test_a_run_that_stopped_goes_on_bit_for_bit(tmp_path, tiny, threads):
 
 @pytest.mark.slow
 def test_a_run_killed_thrice_ends_with_the_same_weights(tmp_path):
-    path = recipe_file(tmp_path, steps=400, validate=400)
+    path = recipe_file(tmp_path, steps=150, validate=150)
     command = [sys.executable, "-m", "coincide", "train", str(path), "--threads", "1", "--resume", "--out"]
     subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
     folder, killed = tmp_path / "killed", 0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from coincide.grid import Grid
 from coincide.image import Image
@@ -35,7 +36,9 @@ class Attempt:
     seconds: float
 
 
-def motions(number: int, seed: int, rotation: float = 90.0, shift: float = 80.0) -> list[tuple[float, np.ndarray]]:
+def motions(
+    number: int, seed: int, rotation: float = 90.0, shift: float = 80.0
+) -> list[tuple[float, np.ndarray]]:
     """Seeded motions of a header: degrees, and a homogeneous matrix (mm) about the origin.
 
     Args:
@@ -47,10 +50,7 @@ def motions(number: int, seed: int, rotation: float = 90.0, shift: float = 80.0)
     rng, found = np.random.default_rng(seed), []
     for _ in range(number):
         axis, degrees = rng.standard_normal(3), rng.uniform(0, rotation)
-        x, y, z = axis / np.linalg.norm(axis)
-        cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-        angle = np.deg2rad(degrees)
-        turn = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+        turn = Rotation.from_rotvec(degrees * axis / np.linalg.norm(axis), degrees=True).as_matrix()
         found.append((degrees, about(turn, rng.uniform(-shift, shift, 3), np.zeros(3)).matrix))
     return found
 

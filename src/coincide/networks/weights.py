@@ -20,7 +20,7 @@ NETWORKS: dict[str, type[KeypointNetwork]] = {"keypoints": KeypointNetwork}
 """Kinds of network by name."""
 
 SHIPPED: dict[str, str] = {
-    "keypoints": "41cc4850f9a20b3b7915f6ffcedc6ea6b1f27ae32743a5232701e9f9e671fb51",
+    "keypoints": "d1e93f18db81d1661d77fe51bbd8e1682e4323bc613349a24c0a270ade97ce7d",
 }
 """SHA-256 of the weights in the folder `networks/shipped`, by the network's name."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 class Average:
@@ -24,7 +24,3 @@ class Average:
         kept = min(self.decay, step / (step + 10))
         for key, value in network.state_dict().items():
             self.weights[key].lerp_(value, 1 - kept)
-
-    def state(self) -> dict[str, Tensor]:
-        """The averaged weights."""
-        return self.weights

@@ -53,7 +53,7 @@ def cells(labels: Tensor, world: Tensor, number: int) -> Tensor:
 @lru_cache(maxsize=1)
 def _brain() -> np.ndarray:
     """Whether a label is of the brain."""
-    table = np.zeros(LAST + 100, bool)
+    table = np.zeros(LAST, bool)
     for name, structure in STRUCTURES.items():
         inside = 20 <= structure.label < 100 and not name.endswith(_OUTSIDE)
         table[structure.label] = inside
