@@ -122,8 +122,8 @@ def real_outlines(folder) -> dict:
     brain = open_image(folder / "brain" / "1036_labels.nii.gz", kind="label")
     for name, image, labels, axis in (
         ("lungs", lungs, None, 1),
-        ("left ventricle", brain, [51], 0),
-        ("right ventricle", brain, [52], 0),
+        ("right ventricle", brain, [51], 0),
+        ("left ventricle", brain, [52], 0),
     ):
         values = image.numpy()[0]
         mask = values > 0 if labels is None else np.isin(values, labels)

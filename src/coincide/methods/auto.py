@@ -15,6 +15,7 @@ from coincide.methods.base import AbstractMethod, Context, Solution
 from coincide.methods.classical.deformable import Deformable
 from coincide.methods.classical.linear import Linear, Starts, linear_similarity, normalised
 from coincide.methods.recorder import Recorder
+from coincide.methods.second_start import better_start
 from coincide.ops.sample import sample_affine
 from coincide.ops.smooth import box, gaussian
 from coincide.pair import Pair
@@ -70,7 +71,10 @@ class Auto(AbstractMethod):
             chosen = replace(chosen, cubic=False)
             if pair.dim == 3 and self.preset == "default":
                 chosen = replace(chosen, most=_PEOPLE)
-        return chosen.finish(fixed, moving, starts, pair, recorder)
+        found = chosen.finish(fixed, moving, starts, pair, recorder)
+        if pair.dim == 2 and similarity.name == "lncc" and pair.initial is None and self.preset != "fast":
+            return better_start(found, chosen, fixed, moving, pair, context)
+        return found
 
     def _from_deformation(self, pair: Pair, context: Context) -> Solution:
         if self.transform != "deformable":
