@@ -39,6 +39,26 @@ def match_blocks(
 
 
 @kernel
+def _correlation(block, spread, moving, x, y, z):
+    """Squared correlation of a block without its mean with the moving image at `x, y, z`; −1 where that is flat."""
+    number = np.float32(block.size)
+    s, ss, fs = np.float32(0), np.float32(0), np.float32(0)
+    first = moving[x, y, z]
+    for a in range(block.shape[0]):
+        for b in range(block.shape[1]):
+            for c in range(block.shape[2]):
+                value = moving[x + a, y + b, z + c] - first
+                s += value
+                ss += value * value
+                fs += value * block[a, b, c]
+    varied = ss - s * s / number
+    # in flat places nothing but rounding is left; what is NaN fails too
+    if varied > np.float32(1e-5) * ss and varied > np.float32(1e-9):
+        return float(fs * fs / (varied * spread))
+    return -1.0
+
+
+@kernel
 def _match(low, high, fixed, moving, corners, size, reach, shifts, scores):
     number = size[0] * size[1] * size[2]
     block = np.empty((size[0], size[1], size[2]), np.float32)
@@ -73,22 +93,10 @@ def _match(low, high, fixed, moving, corners, size, reach, shifts, scores):
                         continue
                     if z + size[2] > moving.shape[2]:
                         continue
-                    s, ss, fs = np.float32(0), np.float32(0), np.float32(0)
-                    first = moving[x, y, z]
-                    for a in range(size[0]):
-                        for b in range(size[1]):
-                            for c in range(size[2]):
-                                value = moving[x + a, y + b, z + c] - first
-                                s += value
-                                ss += value * value
-                                fs += value * block[a, b, c]
-                    varied = ss - s * s / np.float32(number)
-                    # in flat places nothing but rounding is left; what is NaN fails too
-                    if varied > np.float32(1e-5) * ss and varied > np.float32(1e-9):
-                        table[p, q, r] = fs * fs / (varied * spread)
-                        if table[p, q, r] > most:
-                            most = table[p, q, r]
-                            best[0], best[1], best[2] = p, q, r
+                    table[p, q, r] = _correlation(block, spread, moving, x, y, z)
+                    if table[p, q, r] > most:
+                        most = table[p, q, r]
+                        best[0], best[1], best[2] = p, q, r
         if most < 0:
             continue
         scores[n] = most
