@@ -72,9 +72,13 @@ class Auto(AbstractMethod):
             if pair.dim == 3 and self.preset == "default":
                 chosen = replace(chosen, most=_PEOPLE)
         found = chosen.finish(fixed, moving, starts, pair, recorder)
-        if pair.dim == 2 and similarity.name == "lncc" and pair.initial is None and self.preset != "fast":
+        if self.tries_keypoints(similarity, pair):
             return better_start(found, chosen, fixed, moving, pair, context)
         return found
+
+    def tries_keypoints(self, similarity: Similarity, pair: Pair) -> bool:
+        """Whether a deformable run by `similarity` gets a second start by keypoints."""
+        return pair.dim == 2 and similarity.name == "lncc" and pair.initial is None and self.preset != "fast"
 
     def _from_deformation(self, pair: Pair, context: Context) -> Solution:
         if self.transform != "deformable":

@@ -18,6 +18,8 @@ STEP = {"mse": 40e-9, "ncc": 45e-9, "lncc": 45e-9, "nmi": 45e-9, "mind": 90e-9}
 """Seconds per voxel and iteration of the deformable stage, by similarity."""
 START, LINEAR, INVERSE, MEASURE = 0.7, 1.0, 250e-9, 300e-9
 """Seconds for the search, for the linear levels; seconds per voxel for the inverse and for the measures."""
+KEYPOINTS = 4.0
+"""Seconds for the keypoints of two pictures of a million pixels, their matches and the spline, at most."""
 TRIAL = 45
 """Iterations that a trial of a linear start is worth, on each of the two coarsest levels."""
 EFFICIENCY = 0.8
@@ -41,12 +43,17 @@ def plan(method: AbstractMethod, pair: Pair, similarity: Similarity | None = Non
         pair: on what.
         similarity: what `auto` is taken to decide on; LNCC where left out.
     """
+    again = False
     if isinstance(method, Auto):
         similarity = method.similarity or similarity or LNCC()
         deform = method.transform == "deformable"
+        again = deform and method.tries_keypoints(similarity, pair)
         method = method._deformable(similarity, Linear(), pair.dim) if deform else Linear()
     if isinstance(method, Deformable):
-        return (*_linear(pair), *_deformable(method, pair), _measures(pair))
+        bends = _deformable(method, pair)
+        if again:
+            bends = (*bends, Part("keypoints", 0, KEYPOINTS + sum(part.seconds for part in bends)))
+        return (*_linear(pair), *bends, _measures(pair))
     return (*_linear(pair), _measures(pair)) if isinstance(method, Linear) else ()
 
 
