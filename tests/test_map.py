@@ -92,8 +92,8 @@ def test_what_is_not_seen_is_as_uncertain_as_the_prior_says(dim):
     assert seen[0] < 0.2
     # along the waves' crests nothing tells, and where there are none
     assert (seen[1:] > 1).all()
-    # a stationary field of 2 mm, a little more near the border of the lattice
-    assert (unseen > 1.2).all()
+    # a field of 2 mm, somewhat less of it where control points stand as far apart as it is smooth
+    assert (unseen > 1).all()
     assert (unseen < 3.5).all()
 
 
