@@ -20,7 +20,7 @@ NETWORKS: dict[str, type[KeypointNetwork]] = {"keypoints": KeypointNetwork}
 """Kinds of network by name."""
 
 SHIPPED: dict[str, str] = {
-    "keypoints": "d1e93f18db81d1661d77fe51bbd8e1682e4323bc613349a24c0a270ade97ce7d",
+    "keypoints": "ef1659b2ea46611b26d67c3a3ec9e190614a6ab61692afe921d6138dc8f323a2",
 }
 """SHA-256 of the weights in the folder `networks/shipped`, by the network's name."""
 
