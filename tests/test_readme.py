@@ -32,6 +32,9 @@ def folder_with_images(tmp_path, monkeypatch, small_pair):
     fixed, moving = small_pair
     coincide.write_image(fixed, tmp_path / "fixed.nii.gz")
     coincide.write_image(moving, tmp_path / "moving.nii.gz")
+    (tmp_path / "my-images").mkdir()
+    for subject in range(10):
+        coincide.write_image(moving, tmp_path / "my-images" / f"sub-{subject}.nii.gz")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
