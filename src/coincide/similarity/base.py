@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -83,6 +84,17 @@ class Prepared(ABC):
         if self.fused(warped):
             return _FusedLoss.apply(warped, self, mask)
         return self.reference(warped, mask)[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Weighed(Prepared):
+    """A similarity to `fixed`, what is kept of the fixed image, under weights `(*S)`."""
+
+    fixed: Tensor
+    weights: Tensor
+
+    def fused(self, warped: Tensor) -> bool:
+        return all_float32_on_cpu(self.fixed, warped)
 
 
 class Similarity(ABC):

@@ -13,9 +13,8 @@ from coincide.errors import OptionError
 from coincide.ops.moments import total
 from coincide.similarity.base import (
     Evaluation,
-    Prepared,
     Similarity,
-    all_float32_on_cpu,
+    Weighed,
     combined,
     weights_of,
 )
@@ -67,11 +66,9 @@ def _labels(image: Tensor, doubt: float) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Coding(Prepared):
+class Coding(Weighed):
     """What is wasted on coding fixed probabilities `(labels, *S)` under weights `(*S)`."""
 
-    fixed: Tensor
-    weights: Tensor
     doubt: float
 
     def reference(self, warped, mask=None):
@@ -88,10 +85,6 @@ class Coding(Prepared):
         slope = (1 - self.doubt) ** 2
         # of two labels both change at once
         return slope * share * ((1 / q).sum(0) if len(q) == 2 else 1 / q.amin(0))
-
-    def fused(self, warped):
-        """Whether it is worked out directly."""
-        return all_float32_on_cpu(self.fixed, warped)
 
     def fused_value(self, warped, mask):
         """The value alone."""

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from coincide.ops.moments import linear_map, moments
 from coincide.similarity.base import (
     Evaluation,
-    Prepared,
     Similarity,
-    all_float32_on_cpu,
+    Weighed,
     combined,
     weights_of,
 )
@@ -51,11 +49,8 @@ class Dice(Similarity):
 
 
 @dataclass(frozen=True, eq=False)
-class Overlap(Prepared):
+class Overlap(Weighed):
     """Overlap with fixed shares of labels `(C, *S)` under weights `(*S)`."""
-
-    fixed: Tensor
-    weights: Tensor
 
     def reference(self, warped, mask=None):
         """Plain torch."""
@@ -70,10 +65,6 @@ class Overlap(Prepared):
         value = (apart[shown] / sizes[shown]).mean()
         # one number for all channels: the largest, from the smallest label
         return value, (2 * weights / (sizes[shown].min() * shown.sum())).detach()
-
-    def fused(self, warped):
-        """Whether the kernels take it."""
-        return all_float32_on_cpu(self.fixed, warped)
 
     def fused_value(self, warped, mask):
         """One pass a channel, nothing written."""

@@ -52,10 +52,9 @@ class PreparedLNCC(Prepared):
         self._fixed, self._mask, self._radius, self._epsilon = fixed, mask, radius, epsilon
         self._last: tuple[Tensor | None, Windows] | None = None, windows(fixed, mask, radius, epsilon)
         self._total = self._last[1].total
-        self._needed = needed(self._last[1])
 
     def needed(self) -> np.ndarray | None:
-        return self._needed
+        return needed(self._over(None))
 
     def _over(self, mask: Tensor | None) -> Windows:
         last = self._last  # others may ask meanwhile, from another thread

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from coincide.errors import OptionError
 from coincide.ops.moments import total
 from coincide.similarity.base import (
     Evaluation,
-    Prepared,
     Similarity,
-    all_float32_on_cpu,
+    Weighed,
     combined,
     weights_of,
 )
@@ -61,11 +59,9 @@ class MAE(Similarity):
 
 
 @dataclass(frozen=True, eq=False)
-class AbsoluteError(Prepared):
+class AbsoluteError(Weighed):
     """Rounded absolute error against a fixed image `(C, *S)` with weights `(*S)`."""
 
-    fixed: Tensor
-    weights: Tensor
     softness: float
 
     def reference(self, warped, mask=None):
@@ -77,10 +73,6 @@ class AbsoluteError(Prepared):
         length = ((warped - self.fixed) ** 2 + self.softness**2).sqrt()
         value = (weights * (length - self.softness)).sum() / sum_
         return value, (weights / (sum_ * length.amin(0))).detach()
-
-    def fused(self, warped):
-        """Whether it is worked out directly."""
-        return all_float32_on_cpu(self.fixed, warped)
 
     def fused_value(self, warped, mask):
         """The value alone."""

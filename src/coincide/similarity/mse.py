@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from coincide.ops.moments import squared_difference, squared_difference_gradient, total
 from coincide.similarity.base import (
     Evaluation,
-    Prepared,
     Similarity,
-    all_float32_on_cpu,
+    Weighed,
     combined,
     weights_of,
 )
@@ -44,14 +42,12 @@ class MSE(Similarity):
 
 
 @dataclass(frozen=True, eq=False)
-class SquaredError(Prepared):
+class SquaredError(Weighed):
     """Mean squared error against the features `(C, *S)` of a fixed image with weights `(*S)`.
 
     `unit` says that all features lie within 0 to 1.
     """
 
-    fixed: Tensor
-    weights: Tensor
     unit: bool = False
 
     def reference(self, warped, mask=None):
@@ -61,10 +57,6 @@ class SquaredError(Prepared):
         if not sum_ > 0:
             return (warped * 0).sum() + math.inf, torch.zeros_like(weights)
         return (weights * (warped - self.fixed) ** 2).sum() / sum_, 2 * weights / sum_
-
-    def fused(self, warped):
-        """Whether the kernels take it."""
-        return all_float32_on_cpu(self.fixed, warped)
 
     def fused_value(self, warped, mask):
         """One pass, nothing written."""

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from coincide.ops.moments import linear_map, moments
 from coincide.similarity.base import (
     Evaluation,
-    Prepared,
     Similarity,
-    all_float32_on_cpu,
+    Weighed,
     combined,
     single_channel,
     weights_of,
@@ -57,11 +55,9 @@ class NCC(Similarity):
 
 
 @dataclass(frozen=True, eq=False)
-class Correlation(Prepared):
+class Correlation(Weighed):
     """Correlation with a fixed image `(1, *S)` under weights `(*S)`."""
 
-    fixed: Tensor
-    weights: Tensor
     signed: bool
 
     def reference(self, warped, mask=None):
@@ -81,10 +77,6 @@ class Correlation(Prepared):
         if self.signed:
             return 1 - rho, (weights / ww).detach()
         return 1 - rho**2, (2 * rho.abs() * weights / ww).detach()
-
-    def fused(self, warped):
-        """Whether the kernels take it."""
-        return all_float32_on_cpu(self.fixed, warped)
 
     def fused_value(self, warped, mask):
         """One pass, nothing written."""

@@ -14,9 +14,8 @@ from coincide.ops.differences import beside, between, differences, differences_a
 from coincide.ops.moments import total
 from coincide.similarity.base import (
     Evaluation,
-    Prepared,
     Similarity,
-    all_float32_on_cpu,
+    Weighed,
     combined,
     single_channel,
     weights_of,
@@ -72,11 +71,9 @@ class NGF(Similarity):
 
 
 @dataclass(frozen=True, eq=False)
-class Slopes(Prepared):
+class Slopes(Weighed):
     """Slopes compared with those of a fixed image `(*S)` under weights `(*S)`."""
 
-    fixed: Tensor
-    weights: Tensor
     epsilon: float
 
     def _terms(self, warped: Tensor, weights: Tensor):
@@ -97,10 +94,6 @@ class Slopes(Prepared):
             return (warped * 0).sum() + 1, torch.zeros_like(weights)
         value = 1 - (weights * fw**2 / (ff * ww)).sum() / sum_
         return value, beside(2 * share / ww.detach() / sum_, open_)
-
-    def fused(self, warped):
-        """Whether it is worked out directly."""
-        return all_float32_on_cpu(self.fixed, warped)
 
     def fused_value(self, warped, mask):
         """The value alone."""

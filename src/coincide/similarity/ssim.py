@@ -14,9 +14,8 @@ from coincide.ops.moments import total
 from coincide.ops.smooth import box
 from coincide.similarity.base import (
     Evaluation,
-    Prepared,
     Similarity,
-    all_float32_on_cpu,
+    Weighed,
     combined,
     single_channel,
     weights_of,
@@ -69,11 +68,9 @@ class SSIM(Similarity):
 
 
 @dataclass(frozen=True, eq=False)
-class Structure(Prepared):
+class Structure(Weighed):
     """Structural similarity with a fixed image `(1, *S)` under weights `(*S)`."""
 
-    fixed: Tensor
-    weights: Tensor
     radius: int
     extent: float
     middle: float
@@ -106,10 +103,6 @@ class Structure(Prepared):
         value = 1 - (weights * a1 * a2 / (b1 * b2)).sum() / sum_
         factors = tuple(x.detach() for x in (a1, a2, b1, b2))
         return value, self._curvature(share, factors, weights, sum_)
-
-    def fused(self, warped):
-        """Whether it is worked out directly."""
-        return all_float32_on_cpu(self.fixed, warped)
 
     def fused_value(self, warped, mask):
         """The value alone."""
