@@ -112,7 +112,14 @@ def test_matching_takes_what_is_shared_else_the_order():
     with pytest.raises(PointsError, match="share no names"):
         matched(one, Points(np.ones((2, 2)), ("x", "y")))
     twice = Points(np.ones((3, 2)), ("a", "a", "b"))
-    assert matched(one, twice) == (one, twice)
+    assert matched(twice, twice) == (twice, twice)
+    with pytest.raises(PointsError, match="'a' stands for several"):
+        matched(one, twice)
+
+
+def test_numbers_that_stand_in_for_names_pair_nothing():
+    with pytest.raises(PointsError, match="3 fixed and 2 moving landmarks without names"):
+        matched(Points(np.ones((3, 2))), Points(np.ones((2, 2))))
 
 
 def test_a_misplaced_landmark_is_named():

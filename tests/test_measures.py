@@ -16,6 +16,7 @@ from coincide.grid import Grid
 from coincide.image import Image
 from coincide.measures import intensity
 from coincide.measures.lattice import Lattice, lattice
+from coincide.measures.summary import measure_points
 from coincide.ops.jacobian import determinants, determinants_reference
 from coincide.pair import Pair
 from coincide.points import Points
@@ -460,3 +461,14 @@ def test_nothing_to_measure_is_none_not_nan():
     assert flat["mse"] > 0
     with pytest.raises(DimensionError):
         measures.compare(fixed[None], torch.ones(1, 11, 12))
+
+
+def test_landmarks_are_scored_by_name_whatever_their_order():
+    names = tuple("abcdef")
+    world = np.random.default_rng(1).uniform(-40, 40, (6, 3))
+    order = [3, 1, 5, 0, 2, 4]
+    shuffled = Points(world[order] + 1.0, tuple(names[i] for i in order))
+    assert measures.target_registration_error(Points(world, names), shuffled) == pytest.approx([3**0.5] * 6)
+    found = measure_points(Points(world, names), Points(shuffled.world[:4], shuffled.names[:4]))
+    assert found["number"] == 4
+    assert found["after"]["tre_max_mm"] == pytest.approx(3**0.5)

@@ -106,6 +106,16 @@ def test_a_turned_result_is_flagged_for_its_better_rival(dim):
     assert verdict.evidence["rival_margin"] < 0
 
 
+@pytest.mark.parametrize("dim", [2, 3])
+def test_an_image_upon_itself_has_no_better_place_a_hundredth_of_a_voxel_away(dim):
+    image = phantom(dim)
+    beside = rigid([0.0] if dim == 2 else (0.0,) * 3, (0.05,) * dim, image.grid.centre)
+    for transform in (beside, identity(dim)):
+        verdict = judged(Pair(image, image), transform)
+        assert verdict.level == "converged", verdict.reasons
+        assert verdict.evidence["rival_margin"] > 0.05
+
+
 def test_half_a_field_of_view_is_told_with_its_share():
     fixed = phantom()
     half = Image(fixed.data[:, :, :, :17].contiguous(), fixed.grid.cropped((0, 0, 0), (32, 40, 17)))
@@ -162,11 +172,9 @@ def test_each_sign_speaks_beyond_its_threshold_and_only_there(sign):
     step = 0.01 * max(1.0, abs(sign.threshold)) * (1 if sign.above else -1)
     verdict = weigh({sign.name: sign.threshold + step})
     assert verdict.level in (sign.level, "failed")
-    assert sign.sentence.format(value=sign.threshold + step) in verdict.reasons
-    assert (
-        sign.sentence.format(value=sign.threshold - step)
-        not in weigh({sign.name: sign.threshold - step}).reasons
-    )
+    gravest = next(s for s in SIGNS if s.speaks({sign.name: sign.threshold + step}) and s.name == sign.name)
+    assert verdict.reasons == (gravest.told({sign.name: sign.threshold + step}),)
+    assert sign.told(quiet := {sign.name: sign.threshold - step}) not in weigh(quiet).reasons
 
 
 def test_the_gravest_reason_leads():

@@ -69,7 +69,7 @@ def register(
         moving_labels: label map of the moving image; is carried onto the fixed grid.
         fixed_points: landmarks in fixed-world mm: a CSV `name,x,y[,z]`, `Points`, or an array
             `(number, dim)`.
-        moving_points: the same landmarks in moving-world mm, in the same order.
+        moving_points: the same landmarks in moving-world mm; they correspond by name.
         use_landmarks: let labels and landmarks steer, not only score.
         init: where to start, fixed-world mm to moving-world mm: a `Transform` or a file.
         time_index: which volume of a 4-D image, from 0; never chosen silently.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
-from coincide.errors import DimensionError, LabelError, PointsError
+from coincide.errors import DimensionError, LabelError
 from coincide.image import Image
-from coincide.points import Points
+from coincide.points import Points, matched
 from coincide.transforms.base import Transform
 
 
@@ -20,13 +21,13 @@ class Pair:
         fixed_labels: label map on any grid of the fixed world.
         moving_labels: label map on any grid of the moving world.
         fixed_points: landmarks in fixed-world mm.
-        moving_points: the same landmarks, in the same order, in moving-world mm.
+        moving_points: the same landmarks in moving-world mm; they correspond by name (`points.matched`).
         initial: where to start, fixed-world mm to moving-world mm.
 
     Raises:
         DimensionError: 2-D and 3-D are mixed.
         LabelError: a label map that is not of kind `"label"`.
-        PointsError: the two sets of landmarks differ in number.
+        PointsError: the two sets of landmarks cannot be paired.
     """
 
     fixed: Image
@@ -51,13 +52,16 @@ class Pair:
             aid = getattr(self, role)
             if aid is not None and aid.kind != "label":
                 raise LabelError(f"{role} ({aid.name}) is of kind {aid.kind!r}; expected 'label'.")
-        if self.fixed_points and self.moving_points and len(self.fixed_points) != len(self.moving_points):
-            raise PointsError(
-                f"{len(self.fixed_points)} fixed and {len(self.moving_points)} moving landmarks; "
-                "they must correspond one to one, in the same order."
-            )
+        self.landmarks  # noqa: B018 - refuses sets that cannot be paired
 
     @property
     def dim(self) -> int:
         """Number of spatial dimensions, 2 or 3."""
         return self.fixed.dim
+
+    @cached_property
+    def landmarks(self) -> tuple[Points, Points] | None:
+        """The landmarks that both images have, row i of both one place; None where an image was given none."""
+        if self.fixed_points is None or self.moving_points is None:
+            return None
+        return matched(self.fixed_points, self.moving_points)

@@ -45,6 +45,11 @@ class Points:
         """Number of spatial dimensions, 2 or 3."""
         return int(self.world.shape[1])
 
+    @property
+    def is_numbered(self) -> bool:
+        """Whether the names are no more than the numbers that stand in for names left out."""
+        return self.names == tuple(str(i + 1) for i in range(len(self)))
+
     def __len__(self) -> int:
         return len(self.world)
 
@@ -56,21 +61,31 @@ class Points:
 def matched(fixed: Points, moving: Points) -> tuple[Points, Points]:
     """The landmarks that two sets have in common, in the order of the fixed ones: row i of both is one place.
 
-    They correspond by name; where the sets share no name, or a name comes twice, row by row.
+    They correspond by name; where the sets share no name, row by row.
 
     Raises:
-        PointsError: the sets can only correspond row by row, and differ in number.
+        PointsError: the sets can only correspond row by row, and differ in number; or a name comes twice, and the
+            names of the two sets do not stand in the same order.
     """
+    if fixed.names == moving.names:
+        return fixed, moving
     place = {name: row for row, name in enumerate(moving.names)}
     shared = [row for row, name in enumerate(fixed.names) if name in place]
-    unique = len(place) == len(moving) and len(set(fixed.names)) == len(fixed)
-    if shared and unique:
-        partners = [place[fixed.names[row]] for row in shared]
-        names = tuple(fixed.names[row] for row in shared)
-        return Points(fixed.world[shared], names), Points(moving.world[partners], names)
-    if len(fixed) != len(moving):
-        raise PointsError(
-            f"{len(fixed)} fixed and {len(moving)} moving landmarks that share no names (or use one twice); expected "
-            "names by which they correspond, or as many in the same order."
-        )
-    return fixed, moving
+    numbered = fixed.is_numbered and moving.is_numbered
+    if not shared or numbered:
+        if len(fixed) != len(moving):
+            raise PointsError(
+                f"{len(fixed)} fixed and {len(moving)} moving landmarks "
+                f"{'without' if numbered else 'that share no'} names; expected names by which they correspond, or as "
+                "many in the same order."
+            )
+        return fixed, moving
+    for points in (fixed, moving):
+        if twice := sorted({name for name in points.names if points.names.count(name) > 1}):
+            raise PointsError(
+                f"the name {twice[0]!r} stands for several landmarks, so they cannot be paired by name. Give each a "
+                "name of its own, or the same names in the same order."
+            )
+    partners = [place[fixed.names[row]] for row in shared]
+    names = tuple(fixed.names[row] for row in shared)
+    return Points(fixed.world[shared], names), Points(moving.world[partners], names)

@@ -59,7 +59,7 @@ FixedPoints = Annotated[
 ]
 MovingPoints = Annotated[
     Path | None,
-    Option(metavar="P", help="The same landmarks on MOVING, in the same order.", rich_help_panel=_AIDS),
+    Option(metavar="P", help="The same landmarks on MOVING; they correspond by name.", rich_help_panel=_AIDS),
 ]
 UseLandmarks = Annotated[
     bool,

@@ -24,9 +24,9 @@ def tensors(pair: Pair, truth: Transform | None) -> dict[str, Tensor]:
         labels = getattr(pair, name)
         if labels is not None:
             found[name] = labels.data.long()
-    if pair.fixed_points is not None and pair.moving_points is not None:
-        found["fixed_points"] = torch.tensor(pair.fixed_points.world, dtype=torch.float32)
-        found["moving_points"] = torch.tensor(pair.moving_points.world, dtype=torch.float32)
+    if pair.landmarks is not None:
+        for role, points in zip(("fixed_points", "moving_points"), pair.landmarks):
+            found[role] = torch.tensor(points.world, dtype=torch.float32)
     if truth is not None:
         grid = pair.fixed.grid
         here, there = (positions(way, grid, 0, grid.shape[0]) for way in (identity(grid.dim), truth))

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from coincide.errors import DimensionError, PointsError
+from coincide.errors import DimensionError
 from coincide.grid import Grid
 from coincide.measures.overlap import matching, present
 from coincide.ops._parallel import get_threads
-from coincide.points import Points
+from coincide.points import Points, matched
 from coincide.transforms.base import Transform
 
 
@@ -68,20 +68,17 @@ def surface_distances(
 def target_registration_error(
     fixed: Points, moving: Points, transform: Transform | None = None
 ) -> np.ndarray:
-    """Distance of each fixed landmark, carried into the moving world, from its partner, mm, `(number,)`.
+    """Distance of each landmark, carried from the fixed into the moving world, from its partner, mm, `(number,)`.
 
     Args:
         fixed: landmarks in fixed-world mm.
-        moving: the same landmarks in moving-world mm.
+        moving: the same landmarks in moving-world mm; they correspond as `points.matched` tells.
         transform: fixed-world mm → moving-world mm; the identity where left out.
 
     Raises:
-        PointsError: the two sets differ in number.
+        PointsError: the two sets cannot be paired.
     """
-    if len(fixed) != len(moving):
-        raise PointsError(
-            f"{len(fixed)} fixed and {len(moving)} moving landmarks; they must correspond one to one."
-        )
+    fixed, moving = matched(fixed, moving)
     carried = fixed.world if transform is None else transform(fixed.world)
     return np.linalg.norm(carried - moving.world, axis=1)
 

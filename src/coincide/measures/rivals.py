@@ -8,6 +8,7 @@ import numpy as np
 
 from coincide.measures.coarse import Coarse
 from coincide.optimise.linear import Problem, generators, optimise_linear
+from coincide.optimise.starts import apart
 from coincide.preprocess.foreground import foreground_weights, moments
 from coincide.preprocess.shrink import shrink
 from coincide.similarity import NMI
@@ -26,7 +27,9 @@ def rivals(coarse: Coarse) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
     """Refine what was found and its rivals alike, by NMI on an affine, and compare.
 
     Rivals are the headers' own position, centre of mass upon centre of mass, the fixed anatomy turned about its
-    middle, and mirrored through it.
+    middle, and mirrored through it. One that lies, or ends, within half a voxel of the refinement from what was found
+    is no other position: an image upon itself, met voxel by voxel, loses nothing to interpolation and would beat the
+    very same place met a hundredth of a voxel beside it.
 
     Returns:
         The matrix (fixed-world mm → moving-world mm) that was found, refined; the best mirrored one; and
@@ -46,18 +49,20 @@ def rivals(coarse: Coarse) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
         (mirrored if np.linalg.det(turn) < 0 else proper).append(matrix)
     refine = _Refinement(coarse, there)
     number = 2 if dim == 3 else 4
-    own, best = (
-        refine(found),
-        max(refine(m)[0] for m in refine.promising(proper, number)),
-    )
+
+    def elsewhere(matrix: np.ndarray, place: np.ndarray) -> bool:
+        return apart(matrix, place, coarse.points) > 0.5 * refine.spacing
+
+    own = refine(found)
+    ends = [refine(m) for m in refine.promising([m for m in proper if elsewhere(m, found)], number)]
+    # where none ends elsewhere, the next best position is one of unrelated images
+    best = max((value for value, end in ends if elsewhere(end, own[1])), default=1.0)
     image = max((refine(m) for m in refine.promising(mirrored, number)), key=lambda fit: fit[0])
     finish = _Refinement(coarse, there, 1.0)
     finals = finish(own[1]), finish(image[1])
-    change = finals[0][1] - found
-    moved = np.linalg.norm(coarse.points @ change[:-1, :-1].T + change[:-1, -1], axis=1).mean()
     margins = {
         "rival_margin": own[0] - best,
-        "moved_percent": 100 * float(moved) / coarse.radius,
+        "moved_percent": 100 * apart(finals[0][1], found, coarse.points) / coarse.radius,
     }
     return finals[0][1], finals[1][1], margins
 
@@ -66,10 +71,11 @@ class _Refinement:
     """Follows NMI from a matrix, at voxels `factor` times the coarse level's."""
 
     def __init__(self, coarse: Coarse, there: np.ndarray, factor: float = 1.5):
-        spacing = factor * float(coarse.grid.spacing.mean())
-        self.problem = Problem.of(NMI(), shrink(coarse.fixed, spacing), shrink(coarse.moving, spacing))
+        self.spacing = factor * float(coarse.grid.spacing.mean())
+        fixed, moving = shrink(coarse.fixed, self.spacing), shrink(coarse.moving, self.spacing)
+        self.problem = Problem.of(NMI(), fixed, moving)
         self.models = [generators(m, there, coarse.radius) for m in ("similarity", "affine")]
-        self.tolerance = 0.02 * spacing
+        self.tolerance = 0.02 * self.spacing
 
     def __call__(self, matrix: np.ndarray) -> tuple[float, np.ndarray]:
         for basis, steps in zip(self.models, (12, 10)):

@@ -61,8 +61,8 @@ def measure(
         )
     if pair.fixed_labels is not None and pair.moving_labels is not None:
         measures["labels"] = measure_labels(pair.fixed_labels, pair.moving_labels, transform)
-    if pair.fixed_points and pair.moving_points:
-        measures["points"] = measure_points(pair.fixed_points, pair.moving_points, transform)
+    if pair.landmarks:
+        measures["points"] = measure_points(*pair.landmarks, transform)
     return {name: measures[name] for name in SECTIONS if name in measures}
 
 
@@ -114,25 +114,25 @@ def measure_points(fixed: Points, moving: Points, transform: Transform | None = 
 
     Args:
         fixed: landmarks in fixed-world mm.
-        moving: the same landmarks in moving-world mm, in the same order.
+        moving: the same landmarks in moving-world mm; they correspond by name.
         transform: fixed-world mm → moving-world mm; the identity where left out.
 
     Returns:
-        `before` (where the headers put them) and `after`, each with `tre_mean_mm`, `tre_median_mm`,
-        `tre_p90_mm` and `tre_max_mm`.
+        `number`, how many were paired; `before` (where the headers put them) and `after`, each with `tre_mean_mm`,
+        `tre_median_mm`, `tre_p90_mm` and `tre_max_mm`.
     """
-    return {
+    before = target_registration_error(fixed, moving)
+    after = target_registration_error(fixed, moving, transform)
+    scores = {
         name: {
             "tre_mean_mm": float(errors.mean()),
             "tre_median_mm": float(np.median(errors)),
             "tre_p90_mm": float(np.percentile(errors, 90)),
             "tre_max_mm": float(errors.max()),
         }
-        for name, errors in (
-            ("before", target_registration_error(fixed, moving)),
-            ("after", target_registration_error(fixed, moving, transform)),
-        )
+        for name, errors in (("before", before), ("after", after))
     }
+    return {"number": len(after), **scores}
 
 
 def _carried(moving: Image, transform: Transform, grid: Grid) -> np.ndarray:

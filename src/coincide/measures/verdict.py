@@ -46,7 +46,8 @@ class Sign:
         threshold: what it is held against.
         above: whether it speaks against the result above the threshold, else below.
         level: what the result then is.
-        sentence: what was found and what to do; `{value}` is the evidence.
+        sentence: what was found and what to do; `{value}` is the evidence, `{size}` its
+            absolute value.
     """
 
     name: str
@@ -62,6 +63,11 @@ class Sign:
             return False
         return value > self.threshold if self.above else value < self.threshold
 
+    def told(self, evidence: dict[str, float]) -> str:
+        """The sentence, with the evidence in it."""
+        value = evidence[self.name]
+        return self.sentence.format(value=value, size=abs(value))
+
 
 SIGNS = (
     Sign("agreement_either", 0.25, False, "failed",
@@ -71,8 +77,8 @@ SIGNS = (
          "Within the anatomy the images correlate locally no more than by chance ({value:.0%} of what is possible). "
          "Check that both show the same organ, and the start."),
     Sign("rival_margin", -0.03, False, "failed",
-         "Another position fits better than the one found, by {value:.3f} in normalised mutual information. "
-         "Leave out the initial transform, or give a better one."),
+         "Another position fits better than the one found, by {size:.3f} in normalised mutual information. "
+         "Give a better initial transform, or leave out the one that was given."),
     Sign("mirror_either", -20.0, False, "failed",
          "The mirror image of the moving image fits better than the image itself ({value:.1f} standard errors): "
          "left and right may be exchanged. Check the headers' orientation before anything else."),
@@ -85,8 +91,8 @@ SIGNS = (
          "Within the anatomy the images correlate locally little more than by chance ({value:.0%} of what is "
          "possible). Look at the edges."),
     Sign("rival_margin", -0.014, False, "suspicious",
-         "Another position fits a little better than the one found, by {value:.3f} in normalised mutual information. "
-         "Look at the edges; try without the initial transform, or with a better one."),
+         "Another position fits a little better than the one found, by {size:.3f} in normalised mutual information. "
+         "Look at the edges; give a better initial transform, or leave out the one that was given."),
     Sign("coverage_percent", 75.0, False, "suspicious",
          "Only {value:.0f} % of the fixed anatomy lies inside the moving image; nothing is known of the rest."),
     Sign("stretch", 1.3, True, "suspicious",
@@ -96,6 +102,9 @@ SIGNS = (
     Sign("rigid_gap", 0.115, True, "suspicious",
          "A deformation would bring the images much closer than this rigid motion does (by {value:.2f} of squared "
          "local correlation). If they should show one person, check that they do; else register deformably."),
+    Sign("landmark_missed", 2.0, True, "suspicious",
+         "A landmark that was to steer is missed by {value:.1f} voxels: it contradicts its neighbours or the images. "
+         "Look at the landmarks in the report, and check that one."),
     Sign("sd_log_jacobian", 0.6, True, "suspicious",
          "The deformation is rough (SD of the log-Jacobian {value:.2f}). Look at the deformation grid."),
     Sign("folding_any_percent", 0.0, True, "suspicious",
@@ -157,8 +166,12 @@ def question(pair: Pair, transform: Transform) -> dict[str, float]:
 
 def weigh(evidence: dict[str, float], status: Status = Status.SUCCEEDED) -> Verdict:
     """The verdict on `evidence`."""
-    speaking = [sign for sign in SIGNS if sign.speaks(evidence)]
-    reasons = [(sign.level, sign.sentence.format(value=evidence[sign.name])) for sign in speaking]
+    speaking: dict[str, Sign] = {}
+    for sign in SIGNS:
+        if sign.speaks(evidence):
+            # the gravest comes first; what it says of an evidence need not be said again more mildly
+            speaking.setdefault(sign.name, sign)
+    reasons = [(sign.level, sign.told(evidence)) for sign in speaking.values()]
     if status is not Status.SUCCEEDED:
         reasons.insert(0, ("failed", status.value))
     sentences = tuple(sentence for _, sentence in reasons)

@@ -48,7 +48,7 @@ def plan(method: AbstractMethod, pair: Pair, similarity: Similarity | None = Non
         similarity = method.similarity or similarity or LNCC()
         deform = method.transform == "deformable"
         again = deform and method.tries_keypoints(similarity, pair)
-        method = method._deformable(similarity, Linear(), pair.dim) if deform else Linear()
+        method = method.deformable(similarity, pair.dim) if deform else Linear()
     if isinstance(method, Deformable):
         bends = _deformable(method, pair)
         if again:

@@ -60,6 +60,12 @@ class Level:
 _MASK_EVERY = 10
 _NEAR = 0.16
 """Newton length, in voxels, below which steps become shorter; measured to leave brains, livers and hands alone."""
+_SPREAD, _SLACK = 3.0, 0.1
+"""How far a landmark's pull reaches (sigma of a Gaussian, voxels), and how much of its way it may miss where its
+neighbours pull elsewhere, so that two that contradict each other tear nothing."""
+_LOST = 0.1
+"""Share of all that was gained that a step may lose; one that loses more would go to and fro for ever. Small losses are
+the way out of small hollows: without them brains and livers end worse."""
 
 
 def descend(
@@ -75,7 +81,7 @@ def descend(
         similarity.prepare(level.fixed, level.fixed_mask),
         similarity.features(level.moving, mask=level.moving_mask),
     )
-    values, seen, reach = [], None, rule.step
+    values, seen, reach, ease = [], None, rule.step, 1.0
     # everything large is made once: fresh memory costs more than what is done with it
     field, spare, update = field.clone(), torch.empty_like(field), torch.empty_like(field)
     for iteration in range(iterations):
@@ -90,12 +96,14 @@ def descend(
         if iteration % _MASK_EVERY == 0:
             newton = newton_length(update, pull.stiffness(), rule.force_sigma)
             reach = min(rule.step, (newton / _NEAR) ** 2)
+        elif values[-1] - values[-2] > _LOST * (values[0] - min(values)):
+            ease *= 0.5
         length = longest(update)
         if length < 1e-20:
             break
-        scale = -reach / length
+        scale = -reach * ease / length
         if level.landmarks is not None:
-            update, scale = update * scale + landmark_pull(level, field, rule.step), 1.0
+            update, scale = steered(level, field, update * scale, rule.step), 1.0
         (nudge if reach <= 1 and level.landmarks is None else compose)(field, update, scale, out=spare)
         gaussian(spare, rule.field_sigma, out=field)
     return field
@@ -148,24 +156,28 @@ def has_settled(values: list[float], tolerance: float) -> bool:
     return bool(before - recent < tolerance * max(values[0] - recent, 1e-12))
 
 
-def landmark_pull(level: Level, field: Tensor, step: float) -> Tensor:
-    """A smooth step that shortens what is left between each landmark and its target, none longer than `step` voxels."""
+def steered(level: Level, field: Tensor, update: Tensor, step: float) -> Tensor:
+    """`update` `(dim, *shape)` changed so that, as far as `step` allows, it carries each landmark to its target.
+
+    What an update would leave of a landmark's way is made up by a sum of Gaussians about the landmarks, solved for
+    together: neighbours with different ways to go would blur one another's. The change is nowhere longer than `step`
+    voxels.
+    """
     assert level.landmarks is not None
     at, target = level.landmarks
-    pull, weight = torch.zeros_like(field), torch.zeros_like(field[:1])
-    shape = np.asarray(field.shape[1:])
-    for p, q in zip(at, target):
-        i = tuple(np.clip(np.rint(p), 0, shape - 1).astype(int))
-        left = torch.as_tensor(q - p, dtype=field.dtype) - field[(slice(None), *i)]
-        pull[(slice(None), *i)] += left
-        weight[(0, *i)] += 1
-    sigma = 3.0
-    smooth, norm = gaussian(pull, sigma), gaussian(weight, sigma)
-    # as if by kernel regression near a landmark, falling to nothing away from all of them
-    peak = float(norm.max())
-    pull = smooth / (norm + 0.1 * peak) if peak > 0 else smooth
-    length = longest(pull)
-    return pull * min(1.0, step / max(length, 1e-12))
+    places = np.clip(np.rint(at), 0, np.asarray(field.shape[1:]) - 1).astype(int)
+    here = (slice(None), *places.T)
+    left = torch.as_tensor((target - at).T, dtype=field.dtype) - field[here] - update[here]
+    apart = np.square(places[:, None] - places[None]).sum(-1)
+    kernel = np.exp(-apart / (2 * _SPREAD**2)) + _SLACK * np.eye(len(places))
+    weights = torch.from_numpy(np.linalg.solve(kernel, left.numpy().T).T).to(field.dtype)
+    change = torch.zeros_like(field)
+    change.view(len(change), -1).index_add_(
+        1, torch.from_numpy(np.ravel_multi_index(tuple(places.T), field.shape[1:])), weights
+    )
+    change = gaussian(change, _SPREAD)
+    change *= (2 * np.pi * _SPREAD**2) ** (field.ndim / 2 - 0.5)
+    return update + change * min(1.0, step / max(longest(change), 1e-12))
 
 
 def to_level(field: Tensor, source: Grid, target: Grid) -> Tensor:

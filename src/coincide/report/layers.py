@@ -58,9 +58,10 @@ def closer(scene: Scene) -> tuple[Layer, ...]:
         makers.append(_outlines)
     found = tuple(make(scene) for make in makers)
     pair = scene.registration.pair
-    if pair.fixed_points and pair.moving_points:
-        carried = pair.moving_points.mapped(scene.registration.inverse)
-        found = (*found, _landmarks(scene, pair.fixed_points.world, carried.world))
+    if pair.landmarks:
+        landmarks, partners = pair.landmarks
+        carried = partners.mapped(scene.registration.inverse)
+        found = (*found, _landmarks(scene, landmarks.world, carried.world))
     if scene.registration.uncertainty is not None:
         found = (*found, _uncertainty(scene, scene.registration.uncertainty))
     return found if scene.registration.matches is None else (*found, _matches(scene))

@@ -140,12 +140,12 @@ def label_rows(registration: Registration) -> list[dict]:
 
 def landmark_rows(registration: Registration) -> list[dict]:
     """Each landmark's residual in mm before and after, the worst first."""
-    pair = registration.pair
-    if not (pair.fixed_points and pair.moving_points):
+    landmarks = registration.pair.landmarks
+    if landmarks is None:
         return []
-    before = target_registration_error(pair.fixed_points, pair.moving_points)
-    after = target_registration_error(pair.fixed_points, pair.moving_points, registration.transform)
-    names = pair.fixed_points.names
+    before = target_registration_error(*landmarks)
+    after = target_registration_error(*landmarks, registration.transform)
+    names = landmarks[0].names
     return [
         {"name": names[i], "before": number(float(before[i])), "after": number(float(after[i]))}
         for i in np.argsort(-after)

@@ -116,8 +116,7 @@ class Bending(AbstractMethod):
         recorder = Recorder(context.progress)
         fixed, moving = normalised(pair, self.compared)
         if pair.initial is not None and not isinstance(pair.initial, Affine):
-            recorder.decide("The deformation starts from the initial transform that was given, as it is.")
-            return self._from(fixed, moving, pair.initial, pair, recorder)
+            return self.bend(fixed, moving, pair.initial, pair, recorder)
         return self.finish(fixed, moving, self._linear.explore(fixed, moving, pair, recorder), pair, recorder)
 
     def finish(self, fixed: Image, moving: Image, starts: Starts, pair: Pair, recorder: Recorder) -> Solution:
@@ -128,11 +127,12 @@ class Bending(AbstractMethod):
         if self.trials > 1 and pair.initial is None:
             with recorder.timed("trials"):
                 matrix = self._best_start(fixed, moving, matrix, starts, pair, recorder)
-        return self._from(fixed, moving, Affine(matrix, fixed.grid.centre), pair, recorder)
+        return self.bend(fixed, moving, Affine(matrix, fixed.grid.centre), pair, recorder)
 
-    def _from(
-        self, fixed: Image, moving: Image, start: Transform, pair: Pair, recorder: Recorder
-    ) -> Solution:
+    def bend(self, fixed: Image, moving: Image, start: Transform, pair: Pair, recorder: Recorder) -> Solution:
+        """The solution that a deformation after `start` leads to, for images that are normalised already."""
+        if start is pair.initial:
+            recorder.decide("The deformation starts from the initial transform that was given, as it is.")
         with recorder.timed("deformable"):
             field, grid = self._deform(fixed, moving, start, pair, recorder)
         with recorder.timed("inverse"):

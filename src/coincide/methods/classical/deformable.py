@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from coincide.methods.classical.bending import Bending
 from coincide.optimise.deformable import Rule, descend
 from coincide.similarity import LNCC, Similarity
@@ -42,15 +44,24 @@ class Deformable(Bending):
     def compared(self) -> Similarity:
         return self.similarity
 
+    def bend(self, fixed, moving, start, pair, recorder):
+        solution = super().bend(fixed, moving, start, pair, recorder)
+        if self.use_landmarks and pair.landmarks is not None:
+            landmarks, partners = pair.landmarks
+            missed = np.linalg.norm(solution.transform(landmarks.world) - partners.world, axis=1).max()
+            solution.evidence["landmark_missed"] = float(missed / fixed.grid.spacing.mean())
+        return solution
+
     def _follow(self, level, field, iterations, finest, start, pair, notify):
         usual = (3.0, 1.0) if level.grid.dim == 2 else (2.0, 0.5)
         # an image of few voxels has no room for wide kernels: what they get wrong, no finer level would mend
         room = finest / _ROOM
         force_sigma = min(self.force_sigma or usual[0], room)
         field_sigma = min(self.field_sigma or usual[1], room / 2)
-        if self.use_landmarks and pair.fixed_points is not None and pair.moving_points is not None:
-            targets = start.inverse()(pair.moving_points.world)
-            places = level.grid.index(pair.fixed_points.world), level.grid.index(targets)
+        if self.use_landmarks and pair.landmarks is not None:
+            landmarks, partners = pair.landmarks
+            targets = start.inverse()(partners.world)
+            places = level.grid.index(landmarks.world), level.grid.index(targets)
             level = replace(level, landmarks=places)
         rule = Rule(force_sigma, field_sigma, self.step, self.tolerance)
         return descend(level, field, self.similarity, rule, iterations, notify)

@@ -15,7 +15,7 @@ from coincide.methods.classical.field import field_grid, fielded
 from coincide.methods.recorder import Recorder
 from coincide.optimise.fit import Model, fit_linear
 from coincide.pair import Pair
-from coincide.points import Points, matched
+from coincide.points import Points
 from coincide.transforms.linear import Affine
 from coincide.transforms.thin_plate import fit_thin_plate, left_out
 
@@ -184,13 +184,13 @@ def _given(pair: Pair) -> tuple[Points, Points]:
     Raises:
         PointsError: there are none.
     """
-    if pair.fixed_points is None or pair.moving_points is None:
+    if pair.landmarks is None:
         missing = [r for r in ("fixed", "moving") if getattr(pair, f"{r}_points") is None]
         raise PointsError(
             f"the method 'landmarks' needs landmarks on both images; there are none on the {' and the '.join(missing)} "
             "one. Give --fixed-points and --moving-points, or choose another method, such as auto."
         )
-    return matched(pair.fixed_points, pair.moving_points)
+    return pair.landmarks
 
 
 def _evenly(number: int) -> np.ndarray:

@@ -22,7 +22,6 @@ from coincide.features.surface import (
 from coincide.image import Image
 from coincide.methods.base import AbstractMethod
 from coincide.pair import Pair
-from coincide.points import matched
 
 Source = Literal["auto", "points", "labels", "mask", "foreground", "edges", "grown"]
 _LEAST = {2: 8, 3: 12}
@@ -64,7 +63,7 @@ class SurfaceOptions(AbstractMethod):
             return self.source
         if self.use_landmarks and pair.fixed_labels is not None and pair.moving_labels is not None:
             return "labels"
-        if self.use_landmarks and pair.fixed_points is not None and pair.moving_points is not None:
+        if self.use_landmarks and pair.landmarks is not None:
             return "points"
         return "foreground" if pair.fixed.mask is None or pair.moving.mask is None else "mask"
 
@@ -119,14 +118,13 @@ def grown(pair: Pair, tolerance: float) -> Pair:
     Raises:
         PointsError: there are no landmarks, or one lies outside its image.
     """
-    if pair.fixed_points is None or pair.moving_points is None:
+    if pair.landmarks is None:
         raise PointsError(
             "source=grown needs landmarks on both images, from which regions grow. Give --fixed-points and "
             "--moving-points, or take another source."
         )
-    seeds = matched(pair.fixed_points, pair.moving_points)
     maps = []
-    for image, points in zip((pair.fixed, pair.moving), seeds):
+    for image, points in zip((pair.fixed, pair.moving), pair.landmarks):
         values = np.zeros(image.grid.shape, np.int32)
         for number, seed in enumerate(points.world, start=1):
             values[grow(image, seed, tolerance)] = number
