@@ -269,7 +269,7 @@ def test_minimisation_ends_where_it_must():
         ("phase:spacing=-1", "-1"),
         ("blocks:model=thin", "thin"),
         ("blocks:kept=0", "0.0"),
-        ("blocks:rounds=0", "0,"),
+        ("blocks:rounds=0", "1 or more, found 0"),
         ("least_squares:intensities=any", "any"),
         ("demons:forces=none", "none"),
         ("demons:step=0", "0.0"),

@@ -56,7 +56,7 @@ def off(transform, truth) -> float:
 
 def test_the_method_is_named_and_refuses_what_it_cannot_do(pair):
     assert parse("keypoints:model=rigid") == Keypoints("rigid")
-    with pytest.raises(OptionError, match="looks is 0"):
+    with pytest.raises(OptionError, match="looks must be 1 or more, found 0"):
         Keypoints(looks=0)
     with pytest.raises(OptionError, match="unknown model"):
         Keypoints("bent")  # type: ignore[arg-type]

@@ -453,8 +453,13 @@ def test_mask_of_another_shape_is_refused(similarity):
         (MAE, {"softness": 0.0}),
         (SSIM, {"radius": 0}),
         (NGF, {"edge": 0.0}),
+        (LNCC, {"radius": 0}),
+        (LNCC, {"radius": 2.5}),
+        (LNCC, {"noise": float("nan")}),
+        (CorrelationRatio, {"tail": 0.5}),
+        (SIMILARITIES["cross_entropy"], {"doubt": 1.0}),
     ],
 )
 def test_impossible_options_are_refused(kind, options):
-    with pytest.raises(OptionError, match=f"{kind.__name__}: .*{next(iter(options))} .*found"):
+    with pytest.raises(OptionError, match=f"{kind.name}: {next(iter(options))} must be .* found"):
         kind(**options)

@@ -123,9 +123,16 @@ class CancelledError(CoincideError):
     exit_code = 130
 
 
-def unknown(what: str, given: str, known: Iterable[str]) -> OptionError:
-    """An `OptionError` for `given` that names the nearest of the `known` names and lists them all."""
+def unknown(what: str, given: str, known: Iterable[str], of: str = "") -> OptionError:
+    """An `OptionError` for `given` that names the nearest of the `known` names and lists them all.
+
+    Args:
+        what: it was to be: `"option"`.
+        given: what was found.
+        known: what could be there.
+        of: what it belongs to: `"of method 'linear'"`.
+    """
     names = sorted(known)
     near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     hint = f"Did you mean {near[0]!r}? " if near else ""
-    return OptionError(f"unknown {what} {given!r}. {hint}Known: {', '.join(names)}.")
+    return OptionError(f"unknown {what} {given!r}{of and ' ' + of}. {hint}Known: {', '.join(names)}.")

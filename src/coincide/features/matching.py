@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from scipy.spatial import KDTree
 
-from coincide.errors import OptionError, unknown
 from coincide.features.keypoints import Keypoints
 from coincide.features.packages import opencv
+from coincide.options import Checked, PositiveShare
 
 Search = Literal["brute", "flann"]
 _BLOCK = 1024
@@ -20,7 +20,7 @@ same in whatever order threads add them."""
 
 
 @dataclass(frozen=True)
-class Matching:
+class Matching(Checked):
     """How keypoints are matched.
 
     Args:
@@ -34,14 +34,8 @@ class Matching:
     """
 
     search: Literal["brute", "flann"] = "brute"
-    ratio: float = 0.95
+    ratio: PositiveShare = 0.95
     cross: bool = True
-
-    def __post_init__(self) -> None:
-        if self.search not in get_args(Search):
-            raise unknown("search", str(self.search), get_args(Search))
-        if not 0 < self.ratio <= 1:
-            raise OptionError(f"the ratio of a match must be above 0 and at most 1, found {self.ratio}.")
 
 
 def match(a: Keypoints, b: Keypoints, matching: Matching) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ from typing import ClassVar
 from coincide.features.matches import Matches
 from coincide.image import Image
 from coincide.optimise.progress import Progress, silent
+from coincide.options import Checked
 from coincide.pair import Pair
 from coincide.transforms.base import Transform
 
@@ -75,8 +76,12 @@ class Context:
     device: str = "cpu"
 
 
-class AbstractMethod(ABC):
-    """A way to find the transform of a pair. A frozen dataclass of its options; final, and without state."""
+class AbstractMethod(Checked, ABC):
+    """A way to find the transform of a pair. A frozen dataclass of its options; final, and without state.
+
+    Raises:
+        OptionError: an option of another type, not finite, or out of the range its type states.
+    """
 
     follows_landmarks: ClassVar[bool] = False
     """Whether landmarks steer it by its nature, so that nobody need ask for it."""

@@ -9,14 +9,15 @@ says when there is no agreement at all.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import numpy as np
 from scipy.special import gammaln
 
-from coincide.errors import OptionError, PointsError, unknown
+from coincide.errors import OptionError, PointsError
 from coincide.optimise.fit import Model, fewest, fit_linear
 from coincide.optimise.guesses import guesses, plausible
+from coincide.options import Checked, Count, NotNegative, Range
 
 Kind = Literal["contrario", "magsac", "ransac"]
 _LEVELS = 16
@@ -32,7 +33,7 @@ _ROUNDS = 3
 
 
 @dataclass(frozen=True)
-class Consensus:
+class Consensus(Checked):
     """How the pairs that agree are told from those that do not.
 
     Args:
@@ -48,18 +49,9 @@ class Consensus:
     """
 
     kind: Literal["contrario", "magsac", "ransac"] = "contrario"
-    tolerance: float = 0.0
-    trials: int = 10_000
-    stretch: float = 3.0
-
-    def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise unknown("consensus", str(self.kind), get_args(Kind))
-        if self.tolerance < 0 or self.trials < 1 or self.stretch <= 1:
-            raise OptionError(
-                f"a consensus needs a tolerance of 0 or more, 1 trial or more and a stretch above 1, found "
-                f"{self.tolerance}, {self.trials} and {self.stretch}."
-            )
+    tolerance: NotNegative = 0.0
+    trials: Count = 10_000
+    stretch: Annotated[float, Range(1, above=True)] = 3.0
 
 
 @dataclass(frozen=True, eq=False)

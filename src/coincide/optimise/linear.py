@@ -21,8 +21,6 @@ _LEAST_GAIN, SMALL = 1e-4, 200_000
 """Share of what the steps before it gained that a step must gain for another one to follow; a tenth of it on levels of
 fewer voxels than that, where steps cost next to nothing."""
 
-MODELS = ("translation", "rigid", "similarity", "affine")
-
 
 def generators(model: str, centre: np.ndarray, radius: float) -> np.ndarray:
     """Homogeneous matrices `(parameter, dim+1, dim+1)` whose exponentials span `model` about `centre` (mm).

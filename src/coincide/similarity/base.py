@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from coincide.errors import DimensionError
+from coincide.options import Checked
 
 
 class Evaluation(NamedTuple):
@@ -97,8 +98,12 @@ class Weighed(Prepared):
         return all_float32_on_cpu(self.fixed, warped)
 
 
-class Similarity(ABC):
-    """How unlike two images on one grid are. A frozen dataclass of its options; final, and without state."""
+class Similarity(Checked, ABC):
+    """How unlike two images on one grid are. A frozen dataclass of its options; final, and without state.
+
+    Raises:
+        OptionError: an option of another type, not finite, or out of the range its type states.
+    """
 
     name: ClassVar[str]
     one_scale: ClassVar[bool] = False

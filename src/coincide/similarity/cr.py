@@ -21,7 +21,7 @@ from coincide.similarity.base import (
     single_channel,
     weights_of,
 )
-from coincide.similarity.nmi import check_bins, unit_range
+from coincide.similarity.nmi import Bins, Tail, unit_range
 
 # An image whose variance is below this share of its mean square differs from a constant by rounding alone.
 _CONSTANT = 1e-12
@@ -43,17 +43,14 @@ class CorrelationRatio(Similarity):
         tail: share of the voxels, at each end of the fixed image's range, that goes into the outermost bins.
 
     Raises:
-        OptionError: bins out of range.
+        OptionError: bins or tail out of range.
 
     Source: Roche et al. 1998, doi:10.1007/BFb0056301.
     """
 
     name: ClassVar[str] = "cr"
-    bins: int = 32
-    tail: float = 0.001
-
-    def __post_init__(self):
-        check_bins("CR", self.bins)
+    bins: Bins = 32
+    tail: Tail = 0.001
 
     @property
     def worst(self):

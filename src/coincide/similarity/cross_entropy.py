@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from coincide.errors import OptionError
 from coincide.ops.moments import total
+from coincide.options import Fraction
 from coincide.similarity.base import (
     Evaluation,
     Similarity,
@@ -39,11 +39,7 @@ class CrossEntropy(Similarity):
 
     name: ClassVar[str] = "cross_entropy"
     one_scale: ClassVar[bool] = True
-    doubt: float = 0.1
-
-    def __post_init__(self):
-        if not 0 < self.doubt < 1:
-            raise OptionError(f"cross-entropy: doubt must be between 0 and 1, found {self.doubt}.")
+    doubt: Fraction = 0.1
 
     @property
     def worst(self):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from coincide.ops._sample_kernels import fits
 from coincide.ops.lncc import Windows, lncc, lncc_reference, needed, windows
+from coincide.options import Count, Positive
 from coincide.similarity.base import Evaluation, Prepared, Similarity, single_channel
 
 
@@ -27,12 +28,15 @@ class LNCC(Similarity):
         noise: standard deviation, as a share of the fixed image's intensity range in the mask, below which a
             window's contrast counts for little.
 
+    Raises:
+        OptionError: a radius below 1, or no noise.
+
     Source: Avants et al. 2008, doi:10.1016/j.media.2007.06.004; the gradient is exact, see `ops.lncc`.
     """
 
     name: ClassVar[str] = "lncc"
-    radius: int = 2
-    noise: float = 0.01
+    radius: Count = 2
+    noise: Positive = 0.01
 
     @property
     def worst(self):

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import torch
 
-from coincide.errors import OptionError
 from coincide.ops.moments import total
+from coincide.options import Positive
 from coincide.similarity.base import (
     Evaluation,
     Similarity,
@@ -39,11 +39,7 @@ class MAE(Similarity):
 
     name: ClassVar[str] = "mae"
     one_scale: ClassVar[bool] = True
-    softness: float = 0.02
-
-    def __post_init__(self):
-        if not self.softness > 0:
-            raise OptionError(f"MAE: softness must be above 0, found {self.softness}.")
+    softness: Positive = 0.02
 
     @property
     def worst(self):

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from coincide.ops.histogram import nearest_bin
 from coincide.similarity.base import Similarity, single_channel, weights_of
-from coincide.similarity.nmi import Information, check_bins, unit_range
+from coincide.similarity.nmi import Bins, Information, unit_range
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,7 @@ class Mattes(Similarity):
     """
 
     name: ClassVar[str] = "mattes"
-    bins: int = 50
-
-    def __post_init__(self):
-        check_bins("Mattes", self.bins)
+    bins: Bins = 50
 
     @property
     def worst(self):

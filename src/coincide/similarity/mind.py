@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from coincide.errors import OptionError
 from coincide.ops.mind import mind_ssc
+from coincide.options import Count, Whole
 from coincide.similarity.base import Similarity, single_channel, weights_of
 from coincide.similarity.mse import SquaredError
 
@@ -35,15 +35,8 @@ class MIND(Similarity):
 
     name: ClassVar[str] = "mind"
     turns: ClassVar[bool] = False
-    radius: int | None = None
-    dilation: int | None = None
-
-    def __post_init__(self):
-        if (self.radius or 0) < 0 or (1 if self.dilation is None else self.dilation) < 1:
-            raise OptionError(
-                "MIND: radius must be at least 0 and dilation at least 1, "
-                f"found {self.radius} and {self.dilation}."
-            )
+    radius: Whole | None = None
+    dilation: Count | None = None
 
     @property
     def worst(self):

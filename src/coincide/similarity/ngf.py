@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from coincide.errors import OptionError
 from coincide.ops.differences import beside, between, differences, differences_adjoint
 from coincide.ops.moments import total
+from coincide.options import Positive
 from coincide.similarity.base import (
     Evaluation,
     Similarity,
@@ -44,11 +44,7 @@ class NGF(Similarity):
     """
 
     name: ClassVar[str] = "ngf"
-    edge: float = 1.0
-
-    def __post_init__(self):
-        if not self.edge > 0:
-            raise OptionError(f"NGF: edge must be above 0, found {self.edge}.")
+    edge: Positive = 1.0
 
     @property
     def worst(self):

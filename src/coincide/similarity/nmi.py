@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from coincide.errors import OptionError
 from coincide.ops.histogram import (
     histogram_gradient,
     joint_histogram,
     joint_histogram_reference,
     nearest_bin,
 )
+from coincide.options import Range
 from coincide.similarity.base import (
     Evaluation,
     Prepared,
@@ -29,6 +29,10 @@ from coincide.similarity.base import (
 
 _QUANTILE_SAMPLES = 200_000
 _TINY = 1e-30
+Bins = Annotated[int, Range(8, 256)]
+"""Bins that a histogram can have along an axis."""
+Tail = Annotated[float, Range(0, 0.5, below=True)]
+"""Share of the voxels that may be cut off at either end of the range."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +61,9 @@ class NMI(Similarity):
     """
 
     name: ClassVar[str] = "nmi"
-    bins: int = 32
+    bins: Bins = 32
     normalised: bool = True
-    tail: float = 0.001
-
-    def __post_init__(self):
-        check_bins("NMI", self.bins)
-        if not 0 <= self.tail < 0.5:
-            raise OptionError(f"NMI: tail must be at least 0 and below 0.5, found {self.tail}.")
+    tail: Tail = 0.001
 
     @property
     def worst(self):
@@ -79,16 +78,6 @@ class NMI(Similarity):
         weights = weights_of(fixed, mask)
         index = nearest_bin(self.features(fixed, mask=mask)[0], self.bins)
         return Information(index.contiguous(), weights, self.bins, self.normalised)
-
-
-def check_bins(name: str, bins: int) -> None:
-    """Refuse a number of bins that a histogram cannot have.
-
-    Raises:
-        OptionError: it is not from 8 to 256.
-    """
-    if not 8 <= bins <= 256:
-        raise OptionError(f"{name}: bins must be from 8 to 256, found {bins}.")
 
 
 def unit_range(image: Tensor, mask: Tensor | None, tail: float) -> Tensor:

@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from coincide.errors import OptionError
 from coincide.ops.moments import total
 from coincide.ops.smooth import box
+from coincide.options import Count
 from coincide.similarity.base import (
     Evaluation,
     Similarity,
@@ -43,11 +43,7 @@ class SSIM(Similarity):
 
     name: ClassVar[str] = "ssim"
     one_scale: ClassVar[bool] = True
-    radius: int = 3
-
-    def __post_init__(self):
-        if self.radius < 1:
-            raise OptionError(f"SSIM: radius must be at least 1, found {self.radius}.")
+    radius: Count = 3
 
     @property
     def worst(self):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from coincide.ops.sample import sample, sample_affine
 from coincide.ops.smooth import gaussian
 from coincide.optimise.deformable import Level, compare, tapered, to_level
 from coincide.optimise.starts import apart
+from coincide.options import Count, NotNegative, Range, ShareBelowOne, Whole
 from coincide.pair import Pair
 from coincide.preprocess.foreground import bounding_box, foreground_weights
 from coincide.preprocess.shrink import resample_smooth
@@ -61,24 +63,24 @@ class Bending(AbstractMethod):
         trials: linear starts that are tried on the coarsest levels; 1 takes the linear part as it is.
         cubic: whether the images are interpolated by cubic B-splines on the finest levels. Images of one person match
             to a few hundredths of a voxel then, instead of a tenth; between people it costs time and brings nothing.
+
+    Raises:
+        OptionError: a number out of its range, or no iterations.
     """
 
     linear: Linear | None = None
-    iterations: tuple[int, ...] = (100, 100, 100, 100, 50, 10)
-    finest: float = 0.0
-    most: float = 0.0
-    coarsest: float = 26.0
-    least_jacobian: float = 0.1
-    trials: int = 4
+    iterations: tuple[Whole, ...] = (100, 100, 100, 100, 50, 10)
+    finest: NotNegative = 0.0
+    most: NotNegative = 0.0
+    coarsest: Annotated[float, Range(4)] = 26.0
+    least_jacobian: ShareBelowOne = 0.1
+    trials: Count = 4
     cubic: bool = True
 
     def __post_init__(self) -> None:
-        if not any(self.iterations) or min(self.iterations) < 0:
-            raise OptionError(f"iterations {self.iterations} must be 0 or more, and not all 0.")
-        if min(self.finest, self.most) < 0:
-            raise OptionError(f"finest {self.finest} and most {self.most} must be 0 or more.")
-        if self.trials < 1:
-            raise OptionError(f"trials must be at least 1, found {self.trials}.")
+        super().__post_init__()
+        if not any(self.iterations):
+            raise OptionError(f"iterations must not all be 0, found {self.iterations}.")
 
     @property
     @abstractmethod

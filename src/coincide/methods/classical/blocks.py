@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import torch
 
-from coincide.errors import OptionError, PointsError
+from coincide.errors import PointsError
 from coincide.features.matches import Matches
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.methods.base import Context, Solution, Status
-from coincide.methods.classical.linear import normalised
+from coincide.methods.classical.linear import Voxels, normalised
 from coincide.methods.classical.searching import Searching
 from coincide.methods.classical.surface_start import linear_start
 from coincide.methods.recorder import Recorder
@@ -20,6 +21,7 @@ from coincide.ops.block_matching import match_blocks
 from coincide.ops.sample import sample_affine
 from coincide.optimise.fit import fewest
 from coincide.optimise.trimmed import fit_trimmed
+from coincide.options import Count, PositiveShare, Range
 from coincide.pair import Pair
 from coincide.preprocess.shrink import resample_smooth
 from coincide.similarity import NMI
@@ -55,23 +57,11 @@ class Blocks(Searching):
         OptionError: a number out of its range.
     """
 
-    strongest: float = 0.5
-    kept: float = 0.5
-    rounds: int = 15
-    blocks: int = 4000
-    fine: int = 600_000
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not (0 < self.strongest <= 1 and 0 < self.kept <= 1):
-            raise OptionError(
-                f"strongest and kept must be above 0 and at most 1, found {self.strongest} and {self.kept}."
-            )
-        if self.rounds < 1 or self.blocks < 50 or self.fine < 1000:
-            raise OptionError(
-                "blocks needs 1 round, 50 blocks and 1000 voxels or more, found "
-                f"{self.rounds}, {self.blocks} and {self.fine}."
-            )
+    strongest: PositiveShare = 0.5
+    kept: PositiveShare = 0.5
+    rounds: Count = 15
+    blocks: Annotated[int, Range(50)] = 4000
+    fine: Voxels = 600_000
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         linear_start(pair, self.model)  # refuses a deformation

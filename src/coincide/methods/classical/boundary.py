@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from coincide.methods.classical.surfaces import SurfaceOptions
 from coincide.methods.recorder import Recorder
 from coincide.optimise.closest import Closest
 from coincide.optimise.fit import Model
+from coincide.options import PositiveShare, Range
 from coincide.pair import Pair
 from coincide.similarity import MSE
 from coincide.transforms.linear import Affine, identity
@@ -53,8 +54,8 @@ class Boundary(SurfaceOptions):
     """
 
     transform: Literal["rigid", "similarity", "affine", "deformable"] = "deformable"
-    harmonics: int = 24
-    width: float = _NARROW
+    harmonics: Annotated[int, Range(2)] = 24
+    width: PositiveShare = _NARROW
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from coincide.errors import OptionError
 from coincide.methods.classical.bending import Bending
 from coincide.optimise.spline import Lattice, Restraint, follow_spline
+from coincide.options import NotNegative, Range, Whole
 from coincide.similarity import LNCC, Similarity
 
 _ACROSS = {2: 40.0, 3: 25.0}
@@ -39,20 +40,12 @@ class BSpline(Bending):
     """
 
     similarity: Similarity = LNCC()  # noqa: RUF009 - frozen
-    iterations: tuple[int, ...] = (60, 60, 60, 60, 40, 0)
-    spacing: float = 0.0
-    voxels: float = 4.0
-    bending: float = 1.0
-    folding: float = 10.0
-    tolerance: float = 0.005
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if min(self.spacing, self.bending, self.folding, self.tolerance) < 0 or self.voxels < 2:
-            raise OptionError(
-                "bspline needs spacing, bending, folding and tolerance of 0 or more and 2 voxels or more, found "
-                f"{self.spacing}, {self.bending}, {self.folding}, {self.tolerance} and {self.voxels}."
-            )
+    iterations: tuple[Whole, ...] = (60, 60, 60, 60, 40, 0)
+    spacing: NotNegative = 0.0
+    voxels: Annotated[float, Range(2)] = 4.0
+    bending: NotNegative = 1.0
+    folding: NotNegative = 10.0
+    tolerance: NotNegative = 0.005
 
     @property
     def compared(self) -> Similarity:

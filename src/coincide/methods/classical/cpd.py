@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
-from coincide.errors import OptionError, unknown
 from coincide.features.matches import Matches
 from coincide.features.surface import bare
 from coincide.methods.base import Context, Solution, Status
@@ -18,6 +17,7 @@ from coincide.ops.jacobian import determinants
 from coincide.optimise.closest import Closest
 from coincide.optimise.coherent import Coherent, Drift
 from coincide.optimise.fit import Model
+from coincide.options import Count, Positive, Range, ShareBelowOne
 from coincide.pair import Pair
 from coincide.transforms.linear import Affine
 from coincide.transforms.thin_plate import bending
@@ -58,27 +58,12 @@ class Cpd(LayingOptions):
     """
 
     transform: Literal["rigid", "similarity", "affine", "deformable"] = "deformable"
-    width: float = 0.3
-    stiffness: float = 10.0
-    outliers: float = 0.1
-    points: int = 1500
-    iterations: int = 150
-    least_jacobian: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        known = ("rigid", "similarity", "affine", "deformable")
-        if self.transform not in known:
-            raise unknown("transform", str(self.transform), known)
-        if not 0.05 <= self.width <= 5 or not self.stiffness > 0:
-            raise OptionError(
-                f"cpd needs a width from 0.05 to 5 and a stiffness above 0, found {self.width} and {self.stiffness}."
-            )
-        if not 0 <= self.outliers < 1 or not 0 <= self.least_jacobian < 1:
-            raise OptionError(
-                f"outliers and the least Jacobian must be from 0 to below 1, found {self.outliers} and "
-                f"{self.least_jacobian}."
-            )
+    width: Annotated[float, Range(0.05, 5)] = 0.3
+    stiffness: Positive = 10.0
+    outliers: ShareBelowOne = 0.1
+    points: Annotated[int, Range(50)] = 1500
+    iterations: Count = 150
+    least_jacobian: ShareBelowOne = 0.1
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         recorder = Recorder(context.progress)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from coincide.errors import OptionError, unknown
 from coincide.methods.classical.bending import Bending
 from coincide.optimise.demons import Push, follow_demons
+from coincide.options import NotNegative, Positive
 from coincide.similarity import MSE, NCC, Similarity
 
 
@@ -37,26 +37,10 @@ class Demons(Bending):
     update: Literal["diffeomorphic", "additive"] = "diffeomorphic"
     forces: Literal["symmetric", "fixed", "moving"] = "symmetric"
     intensities: Literal["linear", "same"] = "linear"
-    step: float = 1.0
-    update_sigma: float = 0.0
-    field_sigma: float = 1.0
-    tolerance: float = 0.002
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        names = {
-            "update": ("diffeomorphic", "additive"),
-            "forces": ("symmetric", "fixed", "moving"),
-            "intensities": ("linear", "same"),
-        }
-        for name, choices in names.items():
-            if getattr(self, name) not in choices:
-                raise unknown(name, str(getattr(self, name)), choices)
-        if min(self.update_sigma, self.field_sigma, self.tolerance) < 0 or not self.step > 0:
-            raise OptionError(
-                "demons needs a step above 0 and sigmas and a tolerance of 0 or more, found "
-                f"{self.step}, {self.update_sigma}, {self.field_sigma} and {self.tolerance}."
-            )
+    step: Positive = 1.0
+    update_sigma: NotNegative = 0.0
+    field_sigma: NotNegative = 1.0
+    tolerance: NotNegative = 0.002
 
     @property
     def compared(self) -> Similarity:

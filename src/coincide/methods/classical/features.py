@@ -8,13 +8,14 @@ from typing import Literal
 
 import numpy as np
 
-from coincide.errors import DimensionError, unknown
+from coincide.errors import DimensionError
 from coincide.features.keypoints import Keypoints
 from coincide.image import Image
 from coincide.methods.base import Context, Solution
 from coincide.methods.classical.features_options import KeypointOptions, TurningOptions
 from coincide.methods.classical.features_solve import solve_by_keypoints
 from coincide.methods.classical.features_view import Seen
+from coincide.options import Count, NotNegative, Positive
 from coincide.pair import Pair
 
 _LARGEST, _SMALLEST = 1000.0, 500.0
@@ -29,11 +30,7 @@ class PictureKeypoints(KeypointOptions):
         equalise: clip limit of the equalisation of local contrast (CLAHE) before; 0 leaves it out.
     """
 
-    equalise: float = 3.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check("equalise", above=False)
+    equalise: NotNegative = 3.0
 
     @abstractmethod
     def detect(self, picture: np.ndarray, mask: np.ndarray) -> Keypoints:
@@ -65,11 +62,7 @@ class Sift(PictureKeypoints, TurningOptions):
         OptionError: an unknown model, or a number out of its range.
     """
 
-    contrast: float = 0.02
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check("contrast", above=True)
+    contrast: Positive = 0.02
 
     def detect(self, picture: np.ndarray, mask: np.ndarray) -> Keypoints:
         from coincide.features.sift import sift
@@ -88,11 +81,7 @@ class Orb(PictureKeypoints, TurningOptions):
         OptionError: an unknown model, or a number out of its range.
     """
 
-    threshold: int = 10
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check("threshold", above=True)
+    threshold: Count = 10
 
     def detect(self, picture: np.ndarray, mask: np.ndarray) -> Keypoints:
         from coincide.features.orb import orb
@@ -111,11 +100,7 @@ class Akaze(PictureKeypoints, TurningOptions):
         OptionError: an unknown model, or a number out of its range.
     """
 
-    threshold: float = 0.0002
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check("threshold", above=True)
+    threshold: Positive = 0.0002
 
     def detect(self, picture: np.ndarray, mask: np.ndarray) -> Keypoints:
         from coincide.features.akaze import akaze
@@ -136,13 +121,7 @@ class Harris(PictureKeypoints, TurningOptions):
     """
 
     corner: Literal["harris", "shi_tomasi"] = "shi_tomasi"
-    quality: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.corner not in ("harris", "shi_tomasi"):
-            raise unknown("corner", str(self.corner), ("harris", "shi_tomasi"))
-        self._check("quality", above=True)
+    quality: Positive = 0.01
 
     def detect(self, picture: np.ndarray, mask: np.ndarray) -> Keypoints:
         from coincide.features.harris import harris
@@ -162,11 +141,7 @@ class Surf(PictureKeypoints):
         OptionError: an unknown model, or a number out of its range.
     """
 
-    threshold: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check("threshold", above=True)
+    threshold: Positive = 0.1
 
     def detect(self, picture: np.ndarray, mask: np.ndarray) -> Keypoints:
         from coincide.features.surf import surf

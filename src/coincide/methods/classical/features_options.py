@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from coincide.errors import OptionError, unknown
 from coincide.features.matching import Matching
 from coincide.methods.base import AbstractMethod
 from coincide.optimise.consensus import Consensus
+from coincide.options import Count, NotNegative
 
 Reach = Literal["rigid", "similarity", "affine", "thin_plate"]
 
@@ -29,22 +29,10 @@ class KeypointOptions(AbstractMethod):
     """
 
     model: Literal["rigid", "similarity", "affine", "thin_plate"] = "similarity"
-    number: int = 4000
-    spacing: float = 0.0
+    number: Count = 4000
+    spacing: NotNegative = 0.0
     matching: Matching = Matching()  # noqa: RUF009 - frozen
     consensus: Consensus = Consensus()  # noqa: RUF009 - frozen
-
-    def __post_init__(self) -> None:
-        if self.model not in get_args(Reach):
-            raise unknown("model", str(self.model), get_args(Reach))
-        self._check("number", above=True)
-        self._check("spacing", above=False)
-
-    def _check(self, name: str, above: bool) -> None:
-        """Refuse an option that is not above 0, or, where 0 is allowed, one below."""
-        value = getattr(self, name)
-        if not (value > 0 if above else value >= 0):
-            raise OptionError(f"{name} must be {'above 0' if above else '0 or more'}, found {value}.")
 
 
 @dataclass(frozen=True)

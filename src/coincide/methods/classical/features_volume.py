@@ -7,13 +7,14 @@ from typing import Literal
 
 import numpy as np
 
-from coincide.errors import DimensionError, unknown
+from coincide.errors import DimensionError
 from coincide.features.keypoints import Keypoints
 from coincide.features.volume import volume_keypoints
 from coincide.methods.base import Context, Solution
 from coincide.methods.classical.features_options import TurningOptions
 from coincide.methods.classical.features_solve import solve_by_keypoints
 from coincide.methods.classical.features_view import Seen
+from coincide.options import Positive
 from coincide.pair import Pair
 
 _VOXELS = 2e6
@@ -33,13 +34,7 @@ class Keypoints3d(TurningOptions):
     """
 
     describe: Literal["gradient", "mind"] = "gradient"
-    contrast: float = 0.004
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.describe not in ("gradient", "mind"):
-            raise unknown("description", str(self.describe), ("gradient", "mind"))
-        self._check("contrast", above=True)
+    contrast: Positive = 0.004
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         if pair.dim != 3:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from coincide.errors import OptionError, unknown
 from coincide.methods.base import Context, Solution, Status
 from coincide.methods.classical.surface_start import LayingOptions, closeness, lay, shown
 from coincide.methods.recorder import Recorder
 from coincide.optimise.closest import approach
+from coincide.options import ShareBelowOne
 from coincide.pair import Pair
 from coincide.transforms.linear import Affine
 
@@ -37,19 +37,7 @@ class Icp(LayingOptions):
 
     model: Literal["translation", "rigid", "similarity", "affine"] = "rigid"
     metric: Literal["auto", "point", "plane"] = "auto"
-    trim: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        known = {
-            "model": ("translation", "rigid", "similarity", "affine"),
-            "metric": ("auto", "point", "plane"),
-        }
-        for name, values in known.items():
-            if getattr(self, name) not in values:
-                raise unknown(name, str(getattr(self, name)), values)
-        if not 0 <= self.trim < 1:
-            raise OptionError(f"trim must be from 0 to below 1, found {self.trim}.")
+    trim: ShareBelowOne = 0.1
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         recorder = Recorder(context.progress)

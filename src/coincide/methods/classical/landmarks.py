@@ -8,12 +8,13 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from coincide.errors import OptionError, PointsError, unknown
+from coincide.errors import OptionError, PointsError
 from coincide.features.matches import Matches
 from coincide.methods.base import AbstractMethod, Context, Solution, Status
 from coincide.methods.classical.field import field_grid, fielded
 from coincide.methods.recorder import Recorder
 from coincide.optimise.fit import Model, fit_linear
+from coincide.options import NotNegative, Positive, ShareBelowOne
 from coincide.pair import Pair
 from coincide.points import Points
 from coincide.transforms.linear import Affine
@@ -49,22 +50,10 @@ class Landmarks(AbstractMethod):
     follows_landmarks: ClassVar[bool] = True
 
     transform: Literal["translation", "rigid", "similarity", "affine", "deformable"] = "deformable"
-    stiffness: float | None = None
-    weights: tuple[float, ...] = ()
-    spacing: float = 0.0
-    least_jacobian: float = 0.1
-
-    def __post_init__(self) -> None:
-        known = ("translation", "rigid", "similarity", "affine", "deformable")
-        if self.transform not in known:
-            raise unknown("transform", str(self.transform), known)
-        if (self.stiffness or 0) < 0 or self.spacing < 0 or not 0 <= self.least_jacobian < 1:
-            raise OptionError(
-                "landmarks need a stiffness and a spacing of 0 or more and a least Jacobian from 0 to below 1, found "
-                f"{self.stiffness}, {self.spacing} and {self.least_jacobian}."
-            )
-        if any(not w > 0 for w in self.weights):
-            raise OptionError(f"the weights of landmarks must be above 0, found {self.weights}.")
+    stiffness: NotNegative | None = None
+    weights: tuple[Positive, ...] = ()
+    spacing: NotNegative = 0.0
+    least_jacobian: ShareBelowOne = 0.1
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         recorder = Recorder(context.progress)

@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 import torch
 
-from coincide.errors import unknown
 from coincide.image import Image
 from coincide.methods.base import Context, Solution
 from coincide.methods.classical.linear import normalised
@@ -45,11 +44,6 @@ class LeastSquares(Searching):
     """
 
     intensities: Literal["linear", "same"] = "linear"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.intensities not in ("linear", "same"):
-            raise unknown("intensities", str(self.intensities), ("linear", "same"))
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         linear_start(pair, self.model)  # refuses a deformation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from coincide.methods.recorder import Recorder
 from coincide.ops._parallel import spread
 from coincide.optimise.linear import SMALL, Problem, generators, optimise_linear
 from coincide.optimise.starts import Start, apart, candidates, distinct, in_reach, refine, score, scored
+from coincide.options import Range, Whole
 from coincide.pair import Pair
 from coincide.preprocess.foreground import Moments, bounding_box, foreground_weights, moments
 from coincide.preprocess.normalise import normalise, normalise_both
@@ -25,6 +26,8 @@ from coincide.transforms.linear import Affine
 _RIVAL = 0.3
 """Starts whose gain at the coarse level falls short of the best one's by more than this share are not followed; where
 the best one is right, the next is behind by 0.39 to 0.82 of it between brains, and by 0.24 with PET and CT."""
+Voxels = Annotated[int, Range(1000)]
+"""Of a level: with fewer there is next to nothing to compare."""
 
 
 @dataclass(frozen=True)
@@ -45,20 +48,20 @@ class Linear(AbstractMethod):
         fine: voxels of the finest level.
 
     Raises:
-        OptionError: an unknown model, or a similarity whose features do not turn with the image.
+        OptionError: an unknown model, a number out of its range, or a similarity whose features do not turn with the
+            image.
     """
 
     model: Literal["translation", "rigid", "similarity", "affine"] = "affine"
     similarity: Similarity = NMI()  # noqa: RUF009 - frozen
     search: Similarity = NMI()  # noqa: RUF009 - frozen
-    starts: int = 200
-    iterations: int = 30
-    coarse: int = 20_000
-    fine: int = 600_000
+    starts: Whole = 200
+    iterations: Whole = 30
+    coarse: Voxels = 20_000
+    fine: Voxels = 600_000
 
     def __post_init__(self) -> None:
-        if self.model not in ("translation", "rigid", "similarity", "affine"):
-            raise OptionError(f"unknown model {self.model!r}. Known: translation, rigid, similarity, affine.")
+        super().__post_init__()
         for similarity in (self.similarity, self.search):
             if not similarity.turns:
                 raise OptionError(

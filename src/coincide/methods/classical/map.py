@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from coincide.errors import OptionError
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.methods.base import Context, Solution, Status
@@ -15,6 +14,7 @@ from coincide.methods.classical.bending import Bending, level_of
 from coincide.methods.classical.linear import normalised
 from coincide.optimise.posterior import Posterior, Prior, noise_of, rounded
 from coincide.optimise.spline import Lattice, Restraint, follow_spline
+from coincide.options import Count, NotNegative, Whole
 from coincide.pair import Pair
 from coincide.similarity import MSE, Similarity
 from coincide.transforms.base import Transform
@@ -58,19 +58,11 @@ class Map(Bending):
         OptionError: a number out of its range.
     """
 
-    iterations: tuple[int, ...] = (40, 40, 40, 40, 40, 0)
-    amplitude: float = 0.0
-    length: float = 0.0
-    spacing: float = 0.0
-    rounds: int = 3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if min(self.amplitude, self.length, self.spacing) < 0 or self.rounds < 1:
-            raise OptionError(
-                "map needs an amplitude, a length and a spacing of 0 or more and 1 round or more, found "
-                f"{self.amplitude}, {self.length}, {self.spacing} and {self.rounds}."
-            )
+    iterations: tuple[Whole, ...] = (40, 40, 40, 40, 40, 0)
+    amplitude: NotNegative = 0.0
+    length: NotNegative = 0.0
+    spacing: NotNegative = 0.0
+    rounds: Count = 3
 
     @property
     def compared(self) -> Similarity:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -11,19 +11,19 @@ from scipy import fft
 from scipy.optimize import minimize
 from scipy.signal.windows import tukey
 
-from coincide.errors import OptionError, unknown
+from coincide.errors import OptionError
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.methods.base import AbstractMethod, Context, Solution, Status
 from coincide.methods.classical.surface_start import linear_start
 from coincide.methods.recorder import Recorder
 from coincide.optimise.phase import Peak, shift_between, turns_between
+from coincide.options import NotNegative, Range, Share
 from coincide.pair import Pair
 from coincide.preprocess.normalise import normalise
 from coincide.preprocess.shrink import resample_smooth
 from coincide.transforms.linear import Affine, about, rotation_matrix, translation
 
-MODELS = ("auto", "translation", "rigid", "similarity")
 _LARGEST = {2: 384, 3: 112}
 """Voxels along the longest axis that are looked at, at most, where nothing else is asked for."""
 _TRIES = 60
@@ -51,18 +51,10 @@ class Phase(AbstractMethod):
     """
 
     model: Literal["auto", "translation", "rigid", "similarity"] = "auto"
-    spacing: float = 0.0
-    taper: float = 0.1
-    least_coherence: float = 0.03
-    least_clearness: float = 1.5
-
-    def __post_init__(self) -> None:
-        if self.model not in MODELS:
-            raise unknown("model", str(self.model), MODELS)
-        if self.spacing < 0 or not 0 <= self.taper <= 0.5:
-            raise OptionError(
-                f"phase needs a spacing of 0 or more and a taper from 0 to 0.5, found {self.spacing} and {self.taper}."
-            )
+    spacing: NotNegative = 0.0
+    taper: Annotated[float, Range(0, 0.5)] = 0.1
+    least_coherence: Share = 0.03
+    least_clearness: NotNegative = 1.5
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         model = self.model if self.model != "auto" else "similarity" if pair.dim == 2 else "translation"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
-from coincide.errors import LabelError, OptionError, unknown
+from coincide.errors import LabelError, OptionError
 from coincide.features.matches import Matches
 from coincide.features.regions import Regions, of_labels, stable
 from coincide.image import Image
@@ -18,6 +18,7 @@ from coincide.methods.classical.surfaces import grown
 from coincide.methods.recorder import Recorder
 from coincide.optimise.consensus import Agreement, Consensus, agree
 from coincide.optimise.fit import Model, fewest
+from coincide.options import Fraction, Positive, PositiveShare
 from coincide.pair import Pair
 from coincide.points import Points
 from coincide.transforms.linear import Affine
@@ -55,20 +56,16 @@ class RegionMatching(AbstractMethod):
 
     transform: Literal["rigid", "similarity", "affine", "deformable"] = "similarity"
     source: Literal["auto", "stable", "mask", "labels", "grown"] = "auto"
-    smallest: float = 0.0003
-    largest: float = 0.3
-    tolerance: float = 0.1
+    smallest: Positive = 0.0003
+    largest: PositiveShare = 0.3
+    tolerance: Fraction = 0.1
     use_landmarks: bool = False
 
     def __post_init__(self) -> None:
-        known = {"transform": ("rigid", "similarity", "affine", "deformable"), "source": get_args(Source)}
-        for name, values in known.items():
-            if getattr(self, name) not in values:
-                raise unknown(name, str(getattr(self, name)), values)
-        if not 0 < self.smallest < self.largest <= 1 or not 0 < self.tolerance < 1:
+        super().__post_init__()
+        if self.smallest >= self.largest:
             raise OptionError(
-                "regions need a smallest above 0 and below the largest, that up to 1, and a tolerance between 0 and 1, "
-                f"found {self.smallest}, {self.largest} and {self.tolerance}."
+                f"regions: smallest must be below largest, found {self.smallest} and {self.largest}."
             )
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from coincide.errors import unknown
 from coincide.methods.base import AbstractMethod
 from coincide.methods.classical.linear import Linear
-from coincide.optimise.linear import MODELS
+from coincide.options import Whole
 from coincide.similarity import Similarity
 
 
@@ -25,11 +24,7 @@ class Searching(AbstractMethod):
     """
 
     model: Literal["translation", "rigid", "similarity", "affine"] = "affine"
-    starts: int = 200
-
-    def __post_init__(self) -> None:
-        if self.model not in MODELS:
-            raise unknown("model", str(self.model), MODELS)
+    starts: Whole = 200
 
     def linear(self, similarity: Similarity) -> Linear:
         """The linear registration that finds the start, and may follow `similarity` on."""

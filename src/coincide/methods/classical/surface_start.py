@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from coincide.methods.recorder import Recorder
 from coincide.optimise.closest import Closest, Metric, Pairs
 from coincide.optimise.closest_starts import search
 from coincide.optimise.fit import Model
+from coincide.options import Count, Range
 from coincide.pair import Pair
 from coincide.transforms.linear import Affine, identity
 
@@ -34,16 +35,8 @@ class LayingOptions(SurfaceOptions):
         iterations: the most steps, of each stage.
     """
 
-    points: int = 4000
-    iterations: int = 100
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.points < 50 or self.iterations < 1:
-            raise OptionError(
-                f"surfaces are laid on each other by 50 points and 1 iteration or more, found {self.points} and "
-                f"{self.iterations}."
-            )
+    points: Annotated[int, Range(50)] = 4000
+    iterations: Count = 100
 
 
 @dataclass(frozen=True, eq=False)

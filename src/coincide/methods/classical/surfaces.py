@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
 
-from coincide.errors import InputError, LabelError, MaskError, OptionError, PointsError, unknown
+from coincide.errors import InputError, LabelError, MaskError, PointsError
 from coincide.features.edges import edges
 from coincide.features.regions import grow
 from coincide.features.surface import (
@@ -21,6 +21,7 @@ from coincide.features.surface import (
 )
 from coincide.image import Image
 from coincide.methods.base import AbstractMethod
+from coincide.options import Count, Fraction, ShareBelowOne
 from coincide.pair import Pair
 
 Source = Literal["auto", "points", "labels", "mask", "foreground", "edges", "grown"]
@@ -43,19 +44,10 @@ class SurfaceOptions(AbstractMethod):
     """
 
     source: Source = "auto"
-    threshold: float = 0.0
-    tolerance: float = 0.1
-    starts: int = 200
+    threshold: ShareBelowOne = 0.0
+    tolerance: Fraction = 0.1
+    starts: Count = 200
     use_landmarks: bool = False
-
-    def __post_init__(self) -> None:
-        if self.source not in get_args(Source):
-            raise unknown("source", str(self.source), get_args(Source))
-        if not 0 <= self.threshold < 1 or not 0 < self.tolerance < 1 or self.starts < 1:
-            raise OptionError(
-                "surfaces need a threshold from 0 to below 1, a tolerance between 0 and 1 and 1 start or more, found "
-                f"{self.threshold}, {self.tolerance} and {self.starts}."
-            )
 
     def source_for(self, pair: Pair) -> Source:
         """The source that is meant, for this pair."""

@@ -20,6 +20,7 @@ from coincide.networks import KeypointNetwork, shipped
 from coincide.optimise.fit import fit_linear
 from coincide.optimise.linear import Problem
 from coincide.optimise.starts import Start, apart, distinct, refine, rotations, scored
+from coincide.options import Count, Whole
 from coincide.pair import Pair
 from coincide.preprocess.foreground import Moments, foreground_weights, moments
 from coincide.preprocess.shrink import resample_smooth, shrink
@@ -57,14 +58,11 @@ class Keypoints(AbstractMethod):
 
     model: Literal["rigid", "similarity", "affine"] = "affine"
     similarity: Similarity = NMI()  # noqa: RUF009 - frozen
-    looks: int = 2
-    turns: int = 12
+    looks: Count = 2
+    turns: Whole = 12
 
     def __post_init__(self) -> None:
-        if self.looks < 1 or self.turns < 0:
-            raise OptionError(
-                f"looks is {self.looks} and turns {self.turns}, expected 1 or more and 0 or more."
-            )
+        super().__post_init__()
         self._linear  # noqa: B018 - it refuses what it cannot follow
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
@@ -153,7 +151,7 @@ def look(
     network: KeypointNetwork,
     fixed: Image,
     moving: Image,
-    looks: int = 1,
+    looks: Count = 1,
     turns: Sequence[np.ndarray] = (np.eye(3),),
 ) -> Seen:
     """What `network` sees in two images that are normalised already.
@@ -191,7 +189,7 @@ def _view(
     here: np.ndarray,
     size: np.ndarray,
     matrix: np.ndarray,
-    looks: int,
+    looks: Count,
 ) -> View | None:
     """Looks in a row at the moving image, first through `matrix`; None where the keypoints settle no fit."""
     view = None

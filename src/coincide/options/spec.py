@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 import re
 import types
 import typing
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from coincide.errors import OptionError, unknown
+from coincide.options.ranges import range_of
 
 Family = Mapping[str, type]
 """Frozen dataclasses by the names users type."""
@@ -42,7 +45,7 @@ def build(what: str, spec: str, family: Family, families: Mapping[type, Family] 
     values = {}
     for key, text in given.items():
         if key not in fields:
-            raise unknown(f"option of {what} {name!r}", key, fields)
+            raise unknown("option", key, fields, f"of {what} {name!r}")
         values[key] = _value(f"option {key} of {what} {name!r}", text, hints[key], families or {})
     try:
         return cls(**values)
@@ -51,7 +54,7 @@ def build(what: str, spec: str, family: Family, families: Mapping[type, Family] 
 
 
 def describe(cls: type, families: Mapping[type, Family] | None = None) -> dict[str, Any]:
-    """What a dataclass of options is: `summary`, and `options` with `name`, `type`, `default` and `help`.
+    """What a dataclass of options is: `summary`, and `options` with `name`, `type`, `range`, `default` and `help`.
 
     Args:
         cls: the dataclass.
@@ -62,11 +65,12 @@ def describe(cls: type, families: Mapping[type, Family] | None = None) -> dict[s
     helps: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         helps |= _argument_docs(inspect.cleandoc(base.__doc__ or ""))
-    hints = typing.get_type_hints(cls)
+    hints, typed = typing.get_type_hints(cls), typing.get_type_hints(cls, include_extras=True)
     options = [
         {
             "name": f.name,
             "type": type_name(hints[f.name], families),
+            "range": range_of(typed[f.name]),
             "default": _default(f),
             "help": helps.get(f.name, ""),
         }
@@ -119,7 +123,7 @@ def _value(where: str, text: str, hint: Any, families: Mapping[type, Family]) ->
         for choice in arguments:
             if str(choice).lower() == text.lower():
                 return choice
-        raise unknown(f"value of {where},", text, map(str, arguments))
+        raise unknown("value", text, map(str, arguments), f"of {where}")
     if origin in (typing.Union, types.UnionType):
         return _one_of(where, text, arguments, families)
     if origin is tuple:
@@ -133,14 +137,17 @@ def _value(where: str, text: str, hint: Any, families: Mapping[type, Family]) ->
 
 def _scalar(where: str, text: str, hint: Any) -> Any:
     truth = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    try:
+    expected = type_name(hint)
+    with suppress(ValueError, KeyError):
         if hint is bool:
             return truth[text.lower()]
-        if hint in (int, float, str):
+        if hint is float:
+            expected = "a finite number"
+            if math.isfinite(number := float(text)):
+                return number
+        elif hint in (int, str):
             return hint(text)
-    except (ValueError, KeyError):
-        pass
-    raise OptionError(f"{where}: expected {type_name(hint)}, found {text!r}.")
+    raise OptionError(f"{where}: expected {expected}, found {text!r}.")
 
 
 def _one_of(where: str, text: str, hints: tuple[Any, ...], families: Mapping[type, Family]) -> Any:
