@@ -1,6 +1,7 @@
 """Networks that look at images and say where anatomy lies."""
 
 from coincide.networks.keypoints import KeypointNetwork, Keypoints
+from coincide.networks.pyramid import PyramidNetwork
 from coincide.networks.weights import NETWORKS, make, pack, shipped, unpack
 
-__all__ = ["NETWORKS", "KeypointNetwork", "Keypoints", "make", "pack", "shipped", "unpack"]
+__all__ = ["NETWORKS", "KeypointNetwork", "Keypoints", "PyramidNetwork", "make", "pack", "shipped", "unpack"]

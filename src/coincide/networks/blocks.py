@@ -32,7 +32,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(batch, inward, *shape)` to `(batch, outward, *shape / stride)`."""
-        return F.leaky_relu(self.norm(self.convolution(x)), 0.1)
+        # where channels come last, the gradient of the norm takes longer than all the rest
+        return F.leaky_relu(self.norm(self.convolution(x).contiguous()), 0.1)
 
 
 class Hourglass(nn.Module):
@@ -42,12 +43,13 @@ class Hourglass(nn.Module):
         dim: 2 or 3.
         channels: on each lattice, finest first; each is half as fine as the one before.
         finest: the level, counted from 0, on which the features come out.
+        inward: channels that come in.
     """
 
-    def __init__(self, dim: int, channels: Sequence[int], finest: int) -> None:
+    def __init__(self, dim: int, channels: Sequence[int], finest: int, inward: int = 1) -> None:
         super().__init__()
         self.mode = "bilinear" if dim == 2 else "trilinear"
-        down: list[nn.Module] = [Block(dim, 1, channels[0])]
+        down: list[nn.Module] = [Block(dim, inward, channels[0])]
         for level, (coarse, fine) in enumerate(zip(channels[1:], channels[:-1]), start=1):
             own = Block(dim, coarse, coarse) if level >= finest else nn.Identity()
             down.append(nn.Sequential(Block(dim, fine, coarse, stride=2), own))
@@ -57,17 +59,31 @@ class Hourglass(nn.Module):
         self.up = nn.ModuleList(Block(dim, fine, fine) for _, fine in steps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(batch, 1, *shape)` to `(batch, channels[finest], *shape / 2**finest)`."""
+        """`(batch, inward, *shape)` to `(batch, channels[finest], *shape / 2**finest)`."""
+        return self.levels(x)[-1]
+
+    def levels(self, x: Tensor) -> list[Tensor]:
+        """What comes out on every lattice, coarse to fine; the last is that of `forward`."""
         kept = []
         for block in self.down:
             x = block(x)
             kept.append(x)
         x = kept.pop()
+        found = [x]
         for narrow, block in zip(self.narrow, self.up):
             across = kept.pop()
             wide = F.interpolate(narrow(x), size=across.shape[2:], mode=self.mode, align_corners=False)
             x = block(across + wide)
-        return x
+            found.append(x)
+        return found
+
+
+def packed(images: Tensor) -> Tensor:
+    """Each 2 × 2 (× 2) voxels as one: `(batch, channel, *shape)` to `(batch, 2**dim * channel, *shape / 2)`."""
+    for axis in range(2, images.ndim):
+        every = (slice(None),) * axis
+        images = torch.cat([images[(*every, slice(start, None, 2))] for start in (0, 1)], 1)
+    return images
 
 
 def parameters(network: nn.Module) -> int:

@@ -15,8 +15,11 @@ from safetensors.torch import save as save_tensors
 
 from coincide.errors import MissingFileError, OptionError, UnreadableFileError, unknown
 from coincide.networks.keypoints import KeypointNetwork
+from coincide.networks.pyramid import PyramidNetwork
 
-NETWORKS: dict[str, type[KeypointNetwork]] = {"keypoints": KeypointNetwork}
+Network = KeypointNetwork | PyramidNetwork
+
+NETWORKS: dict[str, type[Network]] = {"keypoints": KeypointNetwork, "pyramid": PyramidNetwork}
 """Kinds of network by name."""
 
 SHIPPED: dict[str, str] = {
@@ -25,7 +28,7 @@ SHIPPED: dict[str, str] = {
 """SHA-256 of the weights in the folder `networks/shipped`, by the network's name."""
 
 
-def make(name: str, options: Mapping[str, Any]) -> KeypointNetwork:
+def make(name: str, options: Mapping[str, Any]) -> Any:
     """A network of the kind `name` with fresh weights.
 
     Raises:
@@ -42,7 +45,7 @@ def make(name: str, options: Mapping[str, Any]) -> KeypointNetwork:
         raise OptionError(f"network {name!r}: {error}.") from error
 
 
-def pack(name: str, network: KeypointNetwork, notes: Mapping[str, str] | None = None) -> bytes:
+def pack(name: str, network: Network, notes: Mapping[str, str] | None = None) -> bytes:
     """A network of the kind `name` as the bytes of a safetensors file.
 
     Args:
@@ -56,7 +59,7 @@ def pack(name: str, network: KeypointNetwork, notes: Mapping[str, str] | None = 
     return save_tensors(tensors, {"coincide": json.dumps(header)})
 
 
-def unpack(data: bytes, where: str) -> tuple[KeypointNetwork, dict[str, str]]:
+def unpack(data: bytes, where: str) -> tuple[Any, dict[str, str]]:
     """The network that `data` holds, ready for use, and the notes in its header.
 
     Args:
@@ -80,7 +83,7 @@ def unpack(data: bytes, where: str) -> tuple[KeypointNetwork, dict[str, str]]:
 
 
 @lru_cache(maxsize=4)
-def shipped(name: str) -> KeypointNetwork:
+def shipped(name: str) -> Any:
     """The network `name` with the weights that come with coincide.
 
     Raises:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from coincide.errors import MissingFileError, OptionError, UnreadableFileError, unknown
+from coincide.errors import OptionError, unknown
 from coincide.training.keypoints import KeypointTask
 from coincide.training.optimiser import Optimiser, Schedule
-from coincide.training.parse import filled
+from coincide.training.parse import filled, read_tables
+from coincide.training.pyramid import PyramidTask
 
-TASKS: dict[str, type[KeypointTask]] = {"keypoints": KeypointTask}
+Task = KeypointTask | PyramidTask
+
+TASKS: dict[str, type[Task]] = {"keypoints": KeypointTask, "pyramid": PyramidTask}
 """What can be learned, by the name of the network that learns it."""
 
 
@@ -68,7 +70,7 @@ class Recipe:
             )
         self.learned()
 
-    def learned(self) -> KeypointTask:
+    def learned(self) -> Any:
         """What the network learns from."""
         return filled(TASKS[self.network], self.task, "task")
 
@@ -81,21 +83,4 @@ def read_recipe(path: Path) -> Recipe:
         UnreadableFileError: it is no TOML.
         OptionError: unknown keys (the nearest known one is named), or values that will not do.
     """
-    toml = _toml()
-    try:
-        table = toml.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise MissingFileError(f"{path}: there is no such recipe.") from error
-    except (toml.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise UnreadableFileError(f"{path}: is no recipe in TOML ({error}).") from error
-    return filled(Recipe, table, f"the recipe {path.name}")
-
-
-def _toml() -> Any:
-    if sys.version_info >= (3, 11):
-        import tomllib
-
-        return tomllib
-    import tomli
-
-    return tomli
+    return filled(Recipe, read_tables(path), f"the recipe {path.name}")
