@@ -1,5 +1,6 @@
 """Maximum a posteriori registration: known warps within the uncertainty that it states, and what it says of it."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,17 +10,21 @@ from scipy import ndimage
 
 from coincide.errors import OptionError
 from coincide.grid import Grid
+from coincide.io import read_image
+from coincide.measures.uncertainty import deviations
 from coincide.methods import Status, parse
-from coincide.ops.sample import sample
 from coincide.optimise.deformable import Level
 from coincide.optimise.posterior import Posterior, Prior, noise_of
 from coincide.optimise.spline import Lattice
 from coincide.pair import Pair
+from coincide.points import Points
 from coincide.registration import register
 from coincide.report.layers import closer
 from coincide.report.scene import look
+from coincide.report.tables import sections
+from coincide.results import write_results
 from coincide.transforms import Displacement
-from phantom import anatomy, grid_around, picture
+from phantom import anatomy, grid_around, head, picture
 
 
 def problem(seed: int, dim: int = 2) -> tuple[Pair, Displacement]:
@@ -45,9 +50,7 @@ def standing(seed: int, dim: int = 2, spec: str = "map:trials=1"):
     solution = parse(spec).solve(pair)
     assert solution.status is Status.SUCCEEDED
     points = anatomy(pair.fixed.grid)[::7]
-    index = torch.from_numpy(solution.uncertainty.grid.index(points).T.copy())
-    stated = sample(solution.uncertainty.data, index, "linear", "edge").numpy().T
-    return solution.transform(points) - truth(points), stated
+    return solution.transform(points) - truth(points), deviations(solution.uncertainty, points)
 
 
 def covered(seed: int, dim: int = 2) -> float:
@@ -143,7 +146,49 @@ def test_the_report_shows_the_uncertainty():
     assert np.ptp(picture_) > 0.3
 
 
+def test_the_uncertainty_is_written_and_measured(tmp_path):
+    pair, truth = problem(0)
+    grid = pair.fixed.grid
+    mask = torch.from_numpy(head(grid.points()) > 0.2)
+    places = anatomy(grid)[::97]
+    landmarks = Points(places), Points(truth(places))
+    pair = replace(
+        pair, fixed=pair.fixed.with_mask(mask), fixed_points=landmarks[0], moving_points=landmarks[1]
+    )
+    result = register(pair, "map:trials=1,rounds=1")
+    assert result.uncertainty is not None
+    written = write_results(result, tmp_path, report=False)
+    assert "uncertainty.nii.gz" in written
+    record = json.loads((tmp_path / "registration.json").read_text())
+    assert record["files"]["uncertainty.nii.gz"]["unit"] == "mm"
+    on_disk = read_image(tmp_path / "uncertainty.nii.gz").data[0].numpy()
+    assert on_disk.shape[:2] == grid.shape
+    # by another way: SciPy's interpolation of each channel of the map
+    index = np.moveaxis(result.uncertainty.grid.index(grid.points()), -1, 0)
+    channels = [
+        ndimage.map_coordinates(c, index, order=1, mode="nearest") for c in result.uncertainty.numpy()
+    ]
+    np.testing.assert_allclose(on_disk.reshape(grid.shape), np.hypot(*channels), atol=1e-4)
+    stated = record["measures"]["uncertainty"]
+    assert stated["mean_mm"] == pytest.approx(np.hypot(*channels)[mask.numpy()].mean(), rel=1e-4)
+    assert stated["median_mm"] < stated["p95_mm"] < stated["max_mm"]
+    errors = np.abs(result.transform(places) - truth(places))
+    inside = errors < 1.96 * deviations(result.uncertainty, places)
+    assert stated["landmarks_within_percent"] == pytest.approx(100 * inside.mean())
+    assert 50 < stated["landmarks_within_percent"] < 100
+    rows = dict(sections(result))["Stated uncertainty"]
+    assert [row.name for row in rows][-1] == "Landmarks within"
+
+
+def test_a_method_that_states_no_uncertainty_writes_none(tmp_path):
+    result = register(problem(0)[0], "linear:model=rigid")
+    assert "uncertainty" not in result.measures
+    (tmp_path / "uncertainty.nii.gz").write_text("of an earlier run")
+    assert "uncertainty.nii.gz" not in write_results(result, tmp_path, report=False)
+    assert not (tmp_path / "uncertainty.nii.gz").exists()
+
+
 @pytest.mark.parametrize("spec", ["map:amplitude=-1", "map:length=-2", "map:rounds=0", "map:spacing=-3"])
 def test_impossible_options_are_refused(spec):
-    with pytest.raises(OptionError, match="map: .* must be .* found"):
+    with pytest.raises(OptionError, match=r"map: .* must be .* found"):
         parse(spec)

@@ -44,7 +44,8 @@ class Registration:
             `field` (`folding_forward_percent`, `folding_central_percent`, `folding_any_percent`, `min_jacobian`,
             `sd_log_jacobian`, `max_displacement_mm`), `inverse` (`mean_mm`, `p999_mm`, `max_mm`, and the same in
             voxels), `labels` (`dice_mean`, `hd95_mean_mm`, `assd_mean_mm`, `per_label`), `points` (`before`,
-            `after`, each with `tre_mean_mm`, `tre_median_mm`, `tre_p90_mm`). Sections without data are absent.
+            `after`, each with `tre_mean_mm`, `tre_median_mm`, `tre_p90_mm`), `uncertainty` (`mean_mm`, `median_mm`,
+            `p95_mm`, `max_mm`, and `landmarks_within_percent`). Sections without data are absent.
         verdict: whether to trust it.
         trace: the recorded iterations.
         decisions: what `auto` and the method decided, and why.
@@ -207,7 +208,7 @@ def _finish(pair: Pair, solution: Solution, inverse: Transform, progress: Progre
     warped = resample(pair.moving, transform, pair.fixed.grid)
     labels = None if pair.moving_labels is None else resample(pair.moving_labels, transform, pair.fixed.grid)
     points = None if pair.fixed_points is None else pair.fixed_points.mapped(transform)
-    measures = measure(pair, transform, inverse, warped)
+    measures = measure(pair, transform, inverse, warped, solution.uncertainty)
     verdict = judge(pair, solution, measures)
     return Registration(
         pair,

@@ -19,16 +19,18 @@ import numpy as np
 
 from coincide.checksum import file_sha256
 from coincide.errors import OutputError
+from coincide.io.atomic import check_writable
+from coincide.measures.uncertainty import deviation_map
 from coincide.ops._parallel import get_threads
 from coincide.registration import Registration
 from coincide.transforms.base import Transform
 
 RECORD, REPORT = "registration.json", "report.html"
-NAMES = ("transform.h5", "inverse.h5", "warped.nii.gz", "labels.nii.gz", REPORT, RECORD)
+NAMES = ("transform.h5", "inverse.h5", "warped.nii.gz", "labels.nii.gz", "uncertainty.nii.gz", REPORT, RECORD)
 
 
 def check_folder(folder: str | os.PathLike, inputs: Iterable[str | os.PathLike] = ()) -> None:
-    """Make sure, before any work, that results could be written to `folder`. Nothing is made.
+    """Make sure, before any work, that results could be written to `folder`. Nothing is left behind.
 
     Raises:
         OutputError: it is a file, may not be written to, or a result would overwrite one of the `inputs`.
@@ -36,9 +38,7 @@ def check_folder(folder: str | os.PathLike, inputs: Iterable[str | os.PathLike] 
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is a file; expected a folder for the results. Name another --out.")
-    parent = next(p for p in [folder, *folder.absolute().parents] if p.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError(f"{folder}: {parent} cannot be written to. Name another --out.")
+    check_writable(folder)
     ours = {(folder / name).resolve() for name in NAMES}
     for path in inputs:
         if Path(path).resolve() in ours:
@@ -195,6 +195,14 @@ def _write_images(
             write_image(result.labels, scratch / "labels.nii.gz")
             how = {"interpolation": "label", "scores_use": "nearest"}
             images["labels.nii.gz"] = _about(scratch / "labels.nii.gz") | how
+        if result.uncertainty is not None:
+            stated = deviation_map(result.uncertainty, result.pair.fixed.grid)
+            write_image(stated, scratch / "uncertainty.nii.gz")
+            how = {
+                "unit": "mm",
+                "holds": "one standard deviation of where each voxel goes, over all directions",
+            }
+            images["uncertainty.nii.gz"] = _about(scratch / "uncertainty.nii.gz") | how
         files = {**dict(zip(written, about)), **images}
         text = json.dumps(record(result, files, argv), indent=2, allow_nan=False)
         (scratch / RECORD).write_text(text + "\n", encoding="utf-8")

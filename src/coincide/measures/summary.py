@@ -15,6 +15,7 @@ from coincide.measures.intensity import compare
 from coincide.measures.jacobian import folding
 from coincide.measures.lattice import Lattice, lattice
 from coincide.measures.overlap import dice, present
+from coincide.measures.uncertainty import measure_uncertainty
 from coincide.pair import Pair
 from coincide.points import Points
 from coincide.transforms.base import Transform
@@ -23,7 +24,11 @@ from coincide.transforms.resample import resample
 
 
 def measure(
-    pair: Pair, transform: Transform, inverse: Transform | None = None, warped: Image | None = None
+    pair: Pair,
+    transform: Transform,
+    inverse: Transform | None = None,
+    warped: Image | None = None,
+    uncertainty: Image | None = None,
 ) -> dict[str, Any]:
     """Measure a registration. What there is no data for is left out.
 
@@ -32,10 +37,11 @@ def measure(
         transform: fixed-world mm → moving-world mm.
         inverse: moving-world mm → fixed-world mm.
         warped: the moving image on the fixed grid, where it has been resampled already.
+        uncertainty: standard deviation of where each fixed point goes, where the method tells it.
 
     Returns:
         `before` and `after` (`mse`, `mae`, `ncc`, `nmi`, `ssim`, and `overlap_percent`, the share of the
-        fixed mask that the moving image covers), `field`, `inverse`, `labels` and `points`, as
+        fixed mask that the moving image covers), `field`, `inverse`, `labels`, `points` and `uncertainty`, as
         `Registration.measures` tells.
         "Before" is where the headers put the images. Numbers that cannot be had are None.
     """
@@ -63,10 +69,12 @@ def measure(
         measures["labels"] = measure_labels(pair.fixed_labels, pair.moving_labels, transform)
     if pair.landmarks:
         measures["points"] = measure_points(*pair.landmarks, transform)
+    if uncertainty is not None:
+        measures["uncertainty"] = measure_uncertainty(uncertainty, grid, mask, pair.landmarks, transform)
     return {name: measures[name] for name in SECTIONS if name in measures}
 
 
-SECTIONS = ("before", "after", "field", "inverse", "labels", "points")
+SECTIONS = ("before", "after", "field", "inverse", "labels", "points", "uncertainty")
 
 
 def measure_labels(fixed: Image, moving: Image, transform: Transform) -> dict[str, Any]:

@@ -67,6 +67,7 @@ def sections(registration: Registration) -> list[tuple[str, list[Row]]]:
     found = [
         ("Landmarks", _landmarks(measures.get("points"))),
         ("Labels", _labels(measures.get("labels"))),
+        ("Stated uncertainty", _uncertainty(measures.get("uncertainty"))),
         (f"Likeness {where}", _likeness(measures.get("before"), measures.get("after"))),
         ("Regularity of the transform", _field(measures.get("field"))),
         ("Transform and inverse undo each other", _inverse(measures.get("inverse"))),
@@ -261,6 +262,18 @@ def _inverse(inverse: dict | None) -> list[Row]:
         for key, name in names
         if f"{key}_mm" in inverse
     ]
+
+
+def _uncertainty(stated: dict | None) -> list[Row]:
+    if not stated:
+        return []
+    hint = "one standard deviation of where a point goes; large where the images show nothing"
+    names = (("mean_mm", "mean"), ("median_mm", "median"), ("p95_mm", "95 %"), ("max_mm", "largest"))
+    rows = [Row(f"Uncertainty, {word}", hint, "", number(stated[key], "mm")) for key, word in names]
+    if (within := stated.get("landmarks_within_percent")) is not None:
+        hint = "landmark errors inside the stated 95 % interval; far below 95, the result is surer than it should be"
+        rows.append(Row("Landmarks within", hint, "", number(within, "%")))
+    return rows
 
 
 def _compared(name: str, hint: str, values: tuple[float | None, float | None], unit: str, sense: int) -> Row:
