@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import types
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
-from coincide.errors import OptionError, unknown
+from coincide.errors import MissingFileError, OptionError, UnreadableFileError, unknown
 
 T = TypeVar("T")
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """What a TOML file holds.
+
+    Raises:
+        MissingFileError: there is no such file.
+        UnreadableFileError: it is no TOML.
+    """
+    if sys.version_info >= (3, 11):
+        import tomllib as toml
+    else:
+        import tomli as toml
+
+    try:
+        return toml.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{path}: there is no such recipe.") from error
+    except (toml.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UnreadableFileError(f"{path}: is no recipe in TOML ({error}).") from error
 
 
 def filled(cls: type[T], table: Mapping[str, Any], where: str) -> T:
