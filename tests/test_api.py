@@ -137,6 +137,40 @@ def test_names_are_checked_before_files_are_opened(tmp_path):
         coincide.register(nowhere, nowhere, device="gpu")
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"threads": 0}, "threads must be 1 or more or none, found 0"),
+        ({"threads": "two"}, "threads must be a whole number"),
+        ({"seed": -1}, "seed must be 0 or more"),
+        ({"seed": 1.5}, "seed must be a whole number"),
+        ({"time_index": "a"}, "time_index must be a whole number"),
+        ({"time_index": 0}, "no 4-D image"),
+        ({"init": np.eye(4)}, "init must be a Transform"),
+        ({"method": None}, "method must be the name of one"),
+        ({"method": Linear}, "method must be the name of one"),
+        ({"similarity": 5}, "similarity must be a Similarity or none, found 5"),
+        ({"use_landmarks": 1}, "use_landmarks must be True or False"),
+        ({"transform": 3}, "unknown transform"),
+        ({"device": 0}, "device must be text"),
+        (
+            {"fixed_points": 5, "moving_points": 5, "use_landmarks": True, "transform": "rigid"},
+            "do not steer",
+        ),
+    ],
+)
+def test_options_of_a_wrong_type_or_value_are_refused(small_pair, given, says):
+    with pytest.raises(OptionError, match=says):
+        coincide.register(*small_pair, **given)
+
+
+def test_labels_without_a_label_are_told_of(small_pair):
+    fixed, moving = small_pair
+    empty = Image(torch.zeros((1, *moving.grid.shape), dtype=torch.uint8), moving.grid, "label", name="none")
+    with pytest.warns(coincide.io.InputWarning, match="none: holds no label"):
+        assert coincide.api.open_pair(fixed, moving, moving_labels=empty).moving_labels is empty
+
+
 def test_masks_that_leave_nothing(small_pair):
     fixed, moving = small_pair
     half = torch.zeros(fixed.grid.shape, dtype=torch.bool)

@@ -198,9 +198,36 @@ def test_labels_that_are_none(refused, good):
     assert "integers" in refused(good, good, "--moving-labels", good)
 
 
+def test_an_image_for_a_mask(refused, good):
+    assert "this is an image" in refused(good, good, "--fixed-mask", good)
+
+
+def test_what_does_not_steer(refused, good):
+    (good.parent / "p.csv").write_text("name,x,y,z\na,1,2,3\nb,4,5,6\n")
+    points = ("--fixed-points", good.parent / "p.csv", "--moving-points", good.parent / "p.csv")
+    labels = save(good.parent / "l.nii", (values() > 60).astype(np.uint8))
+    both = ("--fixed-labels", labels, "--moving-labels", labels)
+    for given, method, says in (
+        (both, "auto", "labels do not steer method 'auto'"),
+        (both, "deformable", "labels steer icp, cpd, boundary and regions"),
+        (points, "auto:transform=rigid", "landmarks do not steer method 'auto'"),
+        (points, "regions", "landmarks do not steer method 'regions'"),
+        (points, "boundary", "landmarks do not steer method 'boundary'"),
+        ((*points, *both), "icp:source=mask", "landmarks and labels do not steer method 'icp'"),
+    ):
+        assert says in refused(good, good, "--method", method, "--use-landmarks", *given)
+
+
+def test_results_that_cannot_be_written_are_foreseen(good, capsys):
+    assert main(["register", str(good), str(good), "--out", "/proc/coincide"]) == 3
+    said = " ".join(capsys.readouterr().err.split())
+    assert "/proc/coincide: cannot be written" in said
+    assert "reading" not in said
+
+
 def test_landmarks(refused, good):
     (good.parent / "two.csv").write_text("name,x,y,z\na,1,2,3\nb,4,5,6\n")
-    (good.parent / "one.csv").write_text("name,x,y,z\na,1,2,3\n")
+    (good.parent / "one.csv").write_text("name,x,y,z\nc,1,2,3\n")
     (good.parent / "bad.csv").write_text("name,x,y,z\na,1,2,three\n")
     (good.parent / "flat.csv").write_text("name,x,y\na,1,2\n")
     two, one, bad, plane = (good.parent / f"{n}.csv" for n in ("two", "one", "bad", "flat"))
@@ -225,6 +252,24 @@ def test_an_initial_transform_that_is_none(refused, good):
         (["--similarity", "lnc"], "Did you mean 'lncc'?"),
         (["--similarity", "lncc:raduis=3"], "Did you mean 'radius'?"),
         (["--device", "gpu"], "device"),
+        (["--method", "linear:foo=1"], "unknown option 'foo' of method 'linear'"),
+        (["--method", "linear:coarse=0"], "coarse must be 1000 or more, found 0"),
+        (["--method", "linear:fine=0"], "fine must be 1000 or more"),
+        (["--method", "linear:iterations=-1"], "iterations must be 0 or more"),
+        (["--method", "linear:starts=-1"], "starts must be 0 or more"),
+        (["--method", "deformable:coarsest=0"], "coarsest must be 4 or more"),
+        (["--method", "deformable:finest=nan"], "expected a finite number, found 'nan'"),
+        (["--method", "deformable:least_jacobian=5"], "least_jacobian must be from 0 to below 1"),
+        (["--similarity", "lncc:radius=-3"], "radius must be 1 or more"),
+        (["--method", "auto:similarity=lncc(radius=-1)"], "radius must be 1 or more"),
+        (["--method", "linear", "--transform", "deformable"], "does not go as far as transform 'deformable'"),
+        (["--method", "demons", "--transform", "rigid"], "always deforms"),
+        (["--method", "deformable", "--preset", "default"], "no option 'preset'"),
+        (["--time-index", "3"], "no 4-D image"),
+        (["--time-index", "-1"], "time_index must be 0 or more"),
+        (["--init", "missing"], "missing: no such file"),
+        (["--use-landmarks"], "needs something to steer by"),
+        (["--method", "linear", "--use-landmarks"], "Landmarks steer auto"),
     ],
 )
 def test_names_nobody_knows(refused, good, arguments, message):

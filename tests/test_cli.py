@@ -1,6 +1,7 @@
 """The command line: files in, files out, exit codes, one red line."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -76,6 +77,16 @@ def test_a_method_is_imported_without_the_others():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_who_has_had_enough_is_no_error():
+    seen, written = os.pipe()
+    os.close(seen)
+    done = subprocess.run(
+        [sys.executable, "-m", "coincide", "methods"], stdout=written, stderr=subprocess.PIPE, check=False
+    )
+    os.close(written)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_every_command_is_there(run):

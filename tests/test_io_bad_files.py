@@ -244,7 +244,8 @@ def test_masks():
     values[1, 2, 3] = 0.7
     values[0, 0, 0] = 0.2
     grid = image_of(values).grid
-    assert np.argwhere(as_mask(image_of(values), grid).numpy()).tolist() == [[1, 2, 3]]
+    with pytest.warns(InputWarning, match=r"3 or more different values, from 0 to 0\.7, expected two"):
+        assert np.argwhere(as_mask(image_of(values), grid).numpy()).tolist() == [[1, 2, 3]]
     with pytest.raises(MaskError, match="0 of 60"):
         as_mask(image_of(values * 0), grid)
     with pytest.raises(MaskError, match="Resample"):
@@ -261,6 +262,16 @@ def test_masks_from_files(tmp_path):
     nib.save(nib.Nifti1Image(values * 0, np.eye(4)), tmp_path / "m.nii")
     with pytest.raises(MaskError, match=r"m\.nii"):
         as_mask(tmp_path / "m.nii", Grid((3, 4, 5), np.eye(4)))
+
+
+def test_an_image_is_no_mask():
+    grid = Grid((10, 12, 8), np.eye(4))
+    soft = np.random.default_rng(0).random(grid.shape)
+    for mask in (soft, np.rint(soft * 1000)):  # parts of a whole, and labels
+        with pytest.warns(InputWarning, match="different values"):
+            assert np.array_equal(as_mask(image_of(mask), grid).numpy(), mask.astype(np.float32) >= 0.5)
+    with pytest.raises(MaskError, match="this is an image"):
+        as_mask(image_of(soft * 1000), grid)
 
 
 def test_images_that_show_nothing():

@@ -2,6 +2,7 @@
 
 import warnings
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -12,12 +13,14 @@ from coincide.errors import (
     DimensionError,
     GeometryError,
     IntensityError,
+    OptionError,
     OutputError,
     UnreadableFileError,
 )
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.io import InputNote, as_image, read_image, write_image, write_transform
+from coincide.io.images import check_time_index, count_volumes, count_voxels, read_grid
 from coincide.io.sitk import to_sitk
 from coincide.transforms import Displacement, rigid, rotation_matrix
 from coincide.transforms.resample import resample
@@ -151,9 +154,28 @@ def test_a_stated_resolution_is_the_spacing(tmp_path, suffix):
 
 
 def test_no_resolution_is_a_millimetre_and_a_note(tmp_path):
-    pil.fromarray(numbers((5, 7), np.uint8)).save(tmp_path / "a.png")
-    with pytest.warns(InputNote, match="1 mm a pixel is assumed"):
-        assert np.allclose(read_image(tmp_path / "a.png").grid.spacing, 1)
+    for suffix in (".png", ".tif", ".jpg"):
+        pil.fromarray(numbers((5, 7), np.uint8)).save(tmp_path / f"a{suffix}")
+        with pytest.warns(InputNote, match="1 mm a pixel is assumed"):
+            assert np.allclose(read_image(tmp_path / f"a{suffix}").grid.spacing, 1)
+
+
+def test_volumes_and_pages_are_counted_by_the_header(tmp_path):
+    pages = [pil.fromarray(numbers((5, 7), np.uint8)) for _ in range(3)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    pages[0].save(tmp_path / "a.png")
+    series = nib.Nifti1Image(np.zeros((4, 5, 6, 2), np.float32), np.eye(4))
+    nib.save(series, tmp_path / "a.nii")
+    several = sitk.GetImageFromArray(np.zeros((2, 6, 5, 4), np.float32), isVector=False)
+    sitk.WriteImage(several, str(tmp_path / "a.nrrd"))
+    for number, sources in ((3, ["a.tif"]), (1, ["a.png"]), (2, ["a.nii", "a.nrrd", series, several])):
+        for source in sources:
+            assert count_volumes(tmp_path / source if isinstance(source, str) else source) == number
+    assert count_voxels(tmp_path / "a.tif") == 35
+    assert read_grid(tmp_path / "a.nii").shape == (4, 5, 6)
+    with pytest.raises(OptionError, match="no 4-D image"):
+        check_time_index(0, tmp_path / "a.png")
+    check_time_index(0, tmp_path / "a.png", series)
 
 
 @pytest.mark.parametrize("mode", ["L", "I;16", "F", "1", "P", "RGB", "RGBA", "LA"])

@@ -1,5 +1,7 @@
 """`register` below the floor of files: what it returns, and what it refuses before any work."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,9 @@ from coincide.errors import (
 )
 from coincide.grid import Grid
 from coincide.image import Image
+from coincide.methods import available
 from coincide.methods.classical.linear import Linear
+from coincide.methods.configure import _STEERED
 from coincide.ops._parallel import get_threads
 from coincide.pair import Pair
 from coincide.points import Points
@@ -73,6 +77,41 @@ def test_the_record_says_what_was_done(run):
     assert result.decisions
     assert result.trace
     assert result.verdict.level in ("converged", "suspicious")
+
+
+def test_the_record_says_what_auto_chose():
+    grid = grid_around(2, 4.0)
+    pair = known_pair(grid, grid, known(2))
+    bent = register(pair, "auto:preset=fast").provenance
+    assert (bent["method"], bent["asked"]["kind"], bent["asked"]["similarity"]) == ("auto", "Auto", None)
+    settings = bent["settings"]
+    assert (settings["kind"], settings["similarity"]["kind"]) == ("Deformable", "LNCC")
+    assert (settings["linear"]["model"], settings["linear"]["kind"]) == ("affine", "Linear")
+    assert settings["finest"] > 0
+    assert all(settings["iterations"])
+    turned = register(pair, transform="rigid").provenance
+    assert (turned["settings"]["kind"], turned["settings"]["model"]) == ("Linear", "rigid")
+    assert turned["settings"]["similarity"] is not None
+
+
+def test_a_linear_method_may_shift_alone():
+    grid = grid_around(2, 4.0)
+    result = register(known_pair(grid, grid, translation((5.0, -3.0))), "linear", transform="translation")
+    assert result.provenance["settings"]["model"] == "translation"
+    assert error_mm(result.transform, translation((5.0, -3.0)), grid) < 0.2
+
+
+def test_what_steers_is_what_the_refusal_says():
+    kinds = {"landmarks": set(), "labels": set()}
+    for name, cls in available().items():
+        method = cls()
+        for kind in method.steered_by if hasattr(method, "use_landmarks") else ():
+            kinds[kind].add(name)
+    by_landmarks, by_labels = _STEERED.split("; ")
+    assert {n for n in available() if n in re.findall(r"\w+", by_labels)} - {"landmarks"} == kinds["labels"]
+    assert {n for n in available() if n in re.findall(r"\w+", by_landmarks)} == kinds["landmarks"] | {
+        "landmarks"
+    }
 
 
 def test_landmarks_alone_do_not_steer():
@@ -190,7 +229,10 @@ def test_half_a_billion_voxels_are_refused_and_cost_nothing(transform, monkeypat
         ({"preset": "fats"}, "'fast'"),
         ({"similarity": "lnc"}, "lncc"),
         ({"method": "linear", "preset": "fast"}, "no option 'preset'"),
+        ({"method": "linear", "preset": "default"}, "no option 'preset'"),
         ({"method": "linear", "use_landmarks": True}, "use_landmarks"),
+        ({"method": "linear", "transform": "deformable"}, "does not go as far"),
+        ({"method": "bspline", "transform": "affine"}, "always deforms"),
     ],
 )
 def test_unknown_names_are_refused_with_the_nearest_known(arguments, says):

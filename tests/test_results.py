@@ -189,6 +189,9 @@ def test_folders_that_will_not_do(tmp_path):
         check_folder(tmp_path / "file" / "below")
     with pytest.raises(OutputError, match="overwrite this input"):
         check_folder(tmp_path, inputs=[tmp_path / "sub" / ".." / "warped.nii.gz"])
+    if Path("/proc/self").is_dir():
+        with pytest.raises(OutputError, match="cannot be written"):
+            check_folder("/proc/coincide-results")  # nobody may make a folder there, not even root
     check_folder(tmp_path / "a" / "b", inputs=[tmp_path / "warped.nii.gz"])
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 

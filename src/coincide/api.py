@@ -14,12 +14,15 @@ from coincide.checksum import describe_file
 from coincide.errors import OptionError
 from coincide.image import Image, Kind
 from coincide.io import as_image, as_mask, read_points, read_transform
-from coincide.io.images import count_voxels
+from coincide.io.images import check_time_index, count_voxels
+from coincide.io.notes import warn
 from coincide.methods import AbstractMethod
+from coincide.methods.configure import check_run, check_steering, configured
 from coincide.optimise.progress import Event, Progress, silent
+from coincide.options import check_value
 from coincide.pair import Pair
 from coincide.points import Points
-from coincide.registration import Registration, check_memory, configured
+from coincide.registration import Registration, check_memory
 from coincide.registration import register as register_pair
 from coincide.similarity import Similarity
 from coincide.transforms.base import Transform
@@ -58,8 +61,8 @@ def register(
         fixed: the image that stays: a path, a nibabel image, a SimpleITK image, or an `Image`.
         moving: the image that is warped onto the fixed one; likewise.
         method: a method, or its SPEC: `name` or `name:option=value,…`; `coincide methods` lists them.
-        transform: how far to go: `"rigid"`, `"similarity"`, `"affine"` or `"deformable"`; the method's own
-            where left out, which for `auto` is deformable.
+        transform: how far to go: `"translation"` (not `auto`), `"rigid"`, `"similarity"`, `"affine"` or
+            `"deformable"`; the method's own where left out, which for `auto` is deformable.
         preset: time against accuracy: `"fast"`, `"default"` or `"accurate"`.
         similarity: what to compare by, or its SPEC (`"lncc:radius=3"`); decided from the images where left
             out.
@@ -70,9 +73,10 @@ def register(
         fixed_points: landmarks in fixed-world mm: a CSV `name,x,y[,z]`, `Points`, or an array
             `(number, dim)`.
         moving_points: the same landmarks in moving-world mm; they correspond by name.
-        use_landmarks: let labels and landmarks steer, not only score.
+        use_landmarks: let landmarks steer, not only score: how a deformation bends, or where `icp` and `cpd` lay
+            the one image on the other. Labels steer `icp`, `cpd`, `boundary` and `regions` alone.
         init: where to start, fixed-world mm to moving-world mm: a `Transform` or a file.
-        time_index: which volume of a 4-D image, from 0; never chosen silently.
+        time_index: which volume of a 4-D image, from 0; never chosen silently, and for 4-D images alone.
         threads: how many; every core where left out. The result is the same for any number.
         seed: of the randomness.
         device: where to compute: `"cpu"`, `"cuda"`, …
@@ -87,10 +91,18 @@ def register(
     """
     report = progress or silent
     # Names are checked before files are opened, as that takes no time.
+    check_run(seed, threads, device)
     chosen = configured(method, transform, preset, similarity, use_landmarks)
+    check_steering(
+        chosen,
+        landmarks=fixed_points is not None and moving_points is not None,
+        labels=fixed_labels is not None and moving_labels is not None,
+    )
     check_device(device)
+    check_value("init", init, Transform | str | os.PathLike | None)
+    check_time_index(time_index, *map(_plain, (fixed, moving)))
     # Images that the work would have no room for are not read, by what their headers say.
-    sizes = [count_voxels(source) or 0 for source in (fixed, moving) if is_path(source)]
+    sizes = [count_voxels(source) for source in (fixed, moving) if is_path(source)]
     check_memory(max(sizes, default=0), transform)
     report(Event("reading"))
     sources = {
@@ -138,8 +150,8 @@ def open_pair(
     return Pair(
         fixed=open_image(fixed, fixed_mask, time_index=time_index),
         moving=open_image(moving, moving_mask, time_index=time_index),
-        fixed_labels=_maybe(open_image, fixed_labels, kind="label"),
-        moving_labels=_maybe(open_image, moving_labels, kind="label"),
+        fixed_labels=_maybe(_open_labels, fixed_labels),
+        moving_labels=_maybe(_open_labels, moving_labels),
         fixed_points=_maybe(open_points, fixed_points),
         moving_points=_maybe(open_points, moving_points),
         initial=_maybe(open_transform, init),
@@ -166,6 +178,13 @@ def open_image(
         return image
     inside = as_mask(_plain(mask), image.grid)
     return image.with_mask(inside if image.mask is None else inside & image.mask)
+
+
+def _open_labels(source: Source) -> Image:
+    labels = open_image(source, kind="label")
+    if not bool(labels.data.any()):
+        warn(f"{labels.name}: holds no label, all {labels.grid.size:,} voxels are 0. Is it the right file?")
+    return labels
 
 
 def open_points(source: Any) -> Points:

@@ -10,21 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from coincide.errors import IntensityError, OptionError, OverlapError, RegistrationFailedError
+from coincide.errors import IntensityError, OverlapError, RegistrationFailedError
 from coincide.features.matches import Matches
 from coincide.image import Image
 from coincide.measures.summary import measure
 from coincide.measures.verdict import Verdict, judge
-from coincide.methods import AbstractMethod, Context, Solution, Step, parse
+from coincide.methods import AbstractMethod, Context, Solution, Step
+from coincide.methods.configure import check_run, check_steering, configured, name_of
 from coincide.methods.plan import foreseen
 from coincide.ops._parallel import get_threads, on_compile, set_threads
 from coincide.ops.memory import peak, require
 from coincide.optimise.progress import Event, Progress, silent
-from coincide.options import build
 from coincide.pair import Pair
 from coincide.points import Points
 from coincide.preprocess.check import check_registrable
-from coincide.similarity import SIMILARITIES, Similarity
+from coincide.similarity import Similarity
 from coincide.transforms.base import Transform
 from coincide.transforms.resample import resample
 
@@ -70,7 +70,7 @@ class Registration:
     uncertainty: Image | None = None
 
 
-_BYTES_PER_VOXEL = {"rigid": 60, "similarity": 60, "affine": 60, "deformable": 190}
+_BYTES_PER_VOXEL = {"linear": 60, "deformable": 190}
 """Peak memory of a run beyond the images, per voxel of the fixed image, measured on brains of 5 to 8 M voxels."""
 
 
@@ -94,10 +94,11 @@ def register(
     Args:
         pair: fixed and moving image, and whatever aids there are.
         method: a method, or its SPEC.
-        transform: `"rigid"`, `"similarity"`, `"affine"` or `"deformable"`; the method's own where left out.
+        transform: `"translation"` (not auto), `"rigid"`, `"similarity"`, `"affine"` or `"deformable"`; the method's own
+            where left out.
         preset: `"fast"`, `"default"` or `"accurate"`, for `auto`.
         similarity: a similarity or its SPEC (`"lncc:radius=3"`), in the place of the method's own.
-        use_landmarks: let the pair's landmarks steer.
+        use_landmarks: let the pair's landmarks steer; with a method that labels steer, let these.
         progress: told about every step; may raise to stop.
         found: given the transform and its inverse as soon as there are any, before they are measured and judged.
         seed: of the randomness, for methods that have any.
@@ -110,7 +111,13 @@ def register(
         ResourceError: memory would not suffice.
         RegistrationFailedError: judged failed, and `throw` was asked for.
     """
+    check_run(seed, threads, device)
     chosen = configured(method, transform, preset, similarity, use_landmarks)
+    check_steering(
+        chosen,
+        landmarks=pair.landmarks is not None,
+        labels=pair.fixed_labels is not None and pair.moving_labels is not None,
+    )
     check_memory(max(pair.fixed.grid.size, pair.moving.grid.size), transform)
     check_pair(pair)
     progress = foreseen(progress, chosen, pair, threads or get_threads())
@@ -123,46 +130,11 @@ def register(
         begun_again = time.perf_counter()
         result = _finish(pair, solution, inverse, progress)
     seconds = {**solution.seconds, "solve": solved - begun, "measure": time.perf_counter() - begun_again}
-    provenance = _provenance(chosen, pair, seed, threads, device, seconds)
+    provenance = _provenance(chosen, solution.ran or chosen, pair, seed, threads, device, seconds)
     result = replace(result, provenance=provenance)
     if throw and result.verdict.level == "failed":
         raise RegistrationFailedError(result.verdict.sentence)
     return result
-
-
-def configured(
-    method: AbstractMethod | str,
-    transform: str | None = None,
-    preset: str | None = None,
-    similarity: Similarity | str | None = None,
-    use_landmarks: bool = False,
-) -> AbstractMethod:
-    """`method` with what is given beside it put in its options.
-
-    Raises:
-        OptionError: something is given that the method has no option for, or an unknown value.
-    """
-    chosen = parse(method) if isinstance(method, str) else method
-    if isinstance(similarity, str):
-        similarity = build("similarity", similarity, SIMILARITIES)
-    names = {f.name for f in fields(chosen)}  # type: ignore[arg-type]
-    wanted = {"transform": transform, "preset": preset, "similarity": similarity}
-    changes = {name: value for name, value in wanted.items() if value is not None}
-    if use_landmarks and not chosen.follows_landmarks:
-        changes["use_landmarks"] = True
-    # what the command line fills in where the user said nothing is no wish
-    for name, usual in (("transform", "deformable"), ("preset", "default")):
-        if name not in names and changes.get(name) == usual:
-            changes.pop(name)
-    if "transform" in changes and "model" in names:
-        changes["model"] = changes.pop("transform")
-    for name, value in changes.items():
-        if name not in names:
-            raise OptionError(
-                f"method {type(chosen).__name__.lower()!r} has no option {name!r} (given: {value!r}). "
-                f"Leave it out, or choose another method. Its options: {', '.join(sorted(names))}."
-            )
-    return replace(chosen, **changes)  # type: ignore[type-var]
 
 
 def check_pair(pair: Pair) -> None:
@@ -196,7 +168,7 @@ def check_memory(voxels: int, transform: str | None = None) -> None:
         ResourceError: with the estimate, and what can be had.
     """
     require(
-        voxels * _BYTES_PER_VOXEL[transform or "deformable"],
+        voxels * _BYTES_PER_VOXEL["deformable" if transform in (None, "deformable") else "linear"],
         f"registering {voxels:,} voxels",
         "Resample the images to larger voxels first, or crop them to the anatomy.",
     )
@@ -249,15 +221,20 @@ def _compile_notice(progress: Progress):
     def notify(name: str) -> None:
         if not told:
             told.append(name)
-            progress(Event("kernels", "compiling kernels, once; later runs start at once"))
+            progress(
+                Event("kernels", "compiling kernels, once, which comes on top; later runs start at once")
+            )
 
     return notify
 
 
-def _provenance(chosen, pair: Pair, seed: int, threads: int | None, device: str, seconds) -> dict[str, Any]:
+def _provenance(
+    asked, ran, pair: Pair, seed: int, threads: int | None, device: str, seconds
+) -> dict[str, Any]:
     return {
-        "method": type(chosen).__name__.lower(),
-        "settings": describe_settings(chosen),
+        "method": name_of(asked),
+        "asked": describe_settings(asked),
+        "settings": describe_settings(ran),
         "seed": seed,
         "threads": threads or get_threads(),
         "device": device,

@@ -35,11 +35,13 @@ def apply(
     """Resample an image through a transform onto the grid of another, once."""
     if interp not in INTERPOLATIONS:
         raise unknown("value of --interp", interp, INTERPOLATIONS)
-    from coincide.io import read_image, read_transform, write_image
+    from coincide.io import read_transform, write_image
+    from coincide.io.images import check_time_index, read_grid
     from coincide.transforms.resample import resample
 
     chosen = read_transform(transform)
-    grid = read_image(reference, time_index=time_index).grid
+    check_time_index(time_index, moving)
+    grid = read_grid(reference)
     image = open_for(moving, interp, time_index)
     kind = ("label" if image.kind == "label" else "linear") if interp == "auto" else interp
     write_image(resample(image, chosen, grid, kind), out)

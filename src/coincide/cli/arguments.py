@@ -17,7 +17,7 @@ Reach = Annotated[
     str | None,
     Option(
         metavar="T",
-        help="How far to go: rigid, similarity, affine or deformable (which auto takes).",
+        help="How far to go: translation (not auto), rigid, similarity, affine or deformable (which auto takes).",
         rich_help_panel=_SEARCH,
     ),
 ]
@@ -63,12 +63,16 @@ MovingPoints = Annotated[
 ]
 UseLandmarks = Annotated[
     bool,
-    Option("--use-landmarks", help="Let labels and landmarks steer, not only score.", rich_help_panel=_AIDS),
+    Option(
+        "--use-landmarks",
+        help="Let landmarks steer a deformation, not only score (with icp, cpd, boundary or regions: labels).",
+        rich_help_panel=_AIDS,
+    ),
 ]
 
 TimeIndex = Annotated[
     int | None,
-    Option(metavar="N", help="Which volume of a 4-D image, counted from 0.", rich_help_panel=_RUN),
+    Option(metavar="N", help="Which volume, from 0, of a 4-D image; not for others.", rich_help_panel=_RUN),
 ]
 Threads = Annotated[
     int | None, Option(metavar="N", min=1, help="Threads; all cores if left out.", rich_help_panel=_RUN)

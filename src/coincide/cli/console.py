@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
+from typing import TextIO
 
 from rich.console import Console
 from rich.text import Text
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+
+class _Patient(Console):
+    """A console that goes on without a reader: the work is not over because nobody looks on."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        hush(sys.stderr if self.stderr else sys.stdout)
+
+
+def hush(stream: TextIO) -> None:
+    """Send to nowhere what is yet written to a stream whose reader is gone."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+out = _Patient(highlight=False)
+err = _Patient(stderr=True, highlight=False)
 
 
 def error(message: str) -> None:

@@ -40,7 +40,9 @@ def measure(
         **{"": (fixed, moving)},
     )
     from coincide.io import read_transform
+    from coincide.io.images import check_time_index
 
+    check_time_index(time_index, *(image for image in (fixed, moving) if image is not None))
     chosen = None if transform is None else read_transform(transform)
     found: dict[str, Any] = {}
     if fixed is not None and moving is not None:

@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # --debug may stand anywhere, as people add it to the end of a line that failed.
         rest = [a for a in arguments if a != "--debug"]
         code = app(args=rest, prog_name="coincide", standalone_mode=False, obj=["coincide", *arguments]) or 0
+        sys.stdout.flush()
         # typer turns Ctrl-C into this code without a word.
         return _code(KeyboardInterrupt()) if code == INTERRUPTED else code
     except BaseException as problem:
@@ -59,6 +60,10 @@ def _code(problem: BaseException) -> int:
     if isinstance(problem, CoincideError):
         console.error(str(problem))
         return problem.exit_code
+    if isinstance(problem, BrokenPipeError):
+        # whoever read along, such as head, has had enough
+        console.hush(sys.stdout)
+        return 0
     if isinstance(problem, KeyboardInterrupt | typer.Abort):
         console.error("interrupted.")
         return INTERRUPTED

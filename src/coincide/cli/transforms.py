@@ -49,9 +49,10 @@ def compose(transforms: Sources, out: a.OutFile, reference: Reference = None) ->
 
 
 def _write(transform, out: Path, reference: Path | None) -> int:
-    from coincide.io import read_image, write_transform
+    from coincide.io import write_transform
+    from coincide.io.images import read_grid
 
-    grid = None if reference is None else read_image(reference).grid
+    grid = None if reference is None else read_grid(reference)
     write_transform(transform, out, grid=grid)
     console.out.print(f"{out}: {transform.dim}-D transform")
     return 0

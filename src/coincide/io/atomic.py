@@ -67,6 +67,24 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def check_writable(folder: str | Path) -> None:
+    """Make sure that `folder` can be made, and a file in it; both are taken away again.
+
+    Raises:
+        OutputError: it cannot.
+    """
+    folder = Path(folder).absolute()
+    with _told(folder):
+        made = _make_parents(folder / "file")
+        probe = folder / f".{secrets.token_hex(4)}.probe"
+        try:
+            probe.touch()
+            probe.unlink()
+        finally:
+            for parent in reversed(made):
+                parent.rmdir()
+
+
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
     """Turn the system's complaints into one that says where and what to do."""

@@ -13,7 +13,9 @@ import torch
 from coincide.errors import DimensionError, InputError, MaskError, OptionError, OutputError
 from coincide.grid import Grid
 from coincide.image import Image
+from coincide.io.notes import warn
 from coincide.io.values import check_kind, image_from
+from coincide.options import Whole, check_value
 
 FORMATS = {
     "nifti": (".nii", ".nii.gz", ".hdr", ".img", ".mgh", ".mgz"),
@@ -24,6 +26,9 @@ FORMATS = {
 
 WRITES = {"nifti": (".nii", ".nii.gz"), "sitk": (".nrrd", ".mha"), "picture": (".png", ".tif", ".tiff")}
 """Which module writes which suffixes."""
+
+_MOST_MARKS = 256
+"""Values that are not whole, and not between 0 and 1, beyond which what is given for a mask is an image."""
 
 
 def read_image(
@@ -52,14 +57,50 @@ def read_image(
     return _module(name).read(path, kind, time_index)
 
 
-def count_voxels(path: str | Path) -> int | None:
-    """Voxels of one volume of a file, by its header alone; None for pictures, which must be read to know.
+def count_voxels(path: str | Path) -> int:
+    """Voxels of one volume of a file, by its header alone.
 
     Raises:
         InputError: see the format's module for which one and why.
     """
-    name = _format(path, FORMATS) or "sitk"
-    return None if name == "picture" else math.prod(_module(name).shape(path)[:3])
+    return math.prod(_shape(path)[:3])
+
+
+def count_volumes(source: Any) -> int:
+    """How many volumes or pages there are in a path, or a nibabel or SimpleITK image; an `Image` is one.
+
+    Raises:
+        InputError: see the format's module for which one and why.
+    """
+    if isinstance(source, (str, Path)):
+        shape = _shape(source)
+    else:
+        home = type(source).__module__.split(".")[0]
+        shape = source.shape if home == "nibabel" else source.GetSize() if home == "SimpleITK" else ()
+    return math.prod(shape[3:])
+
+
+def check_time_index(time_index: Any, *sources: Any) -> None:
+    """Refuse a `time_index` that is no number from 0 on, or that none of the `sources` has a use for.
+
+    Raises:
+        OptionError: it is, or it has.
+    """
+    check_value("time_index", time_index, Whole | None)
+    if time_index is not None and all(count_volumes(source) == 1 for source in sources):
+        raise OptionError(
+            f"time_index {time_index} was given (--time-index), but there is no 4-D image to take a volume of: "
+            f"{len(sources)} images of one volume each. Leave it out."
+        )
+
+
+def read_grid(path: str | Path) -> Grid:
+    """Where the voxels of a file lie; all volumes of a 4-D one lie alike. Errors as for `read_image`."""
+    return read_image(path, time_index=0 if count_volumes(path) > 1 else None).grid
+
+
+def _shape(path: str | Path) -> tuple[int, ...]:
+    return _module(_format(path, FORMATS) or "sitk").shape(path)
 
 
 def write_image(image: Image, path: str | Path, like_dtype: Any = None) -> None:
@@ -126,7 +167,7 @@ def as_mask(source: Any, grid: Grid, name: str = "mask") -> torch.Tensor:
         name: what to call the mask in messages, where it is no file.
 
     Raises:
-        MaskError: on another grid, or empty.
+        MaskError: on another grid, empty, or an image rather than a mask.
         InputError: `source` cannot be used.
     """
     image = as_image(source)
@@ -136,12 +177,29 @@ def as_mask(source: Any, grid: Grid, name: str = "mask") -> torch.Tensor:
             f"{name}: lies on {image.grid!r}, expected its image's {grid!r}. Resample the mask onto the "
             "image first."
         )
+    _check_marks(image.data[0], name)
     mask = image.data[0] >= 0.5
     if not bool(mask.any()):
         raise MaskError(
             f"{name}: the mask is empty (0 of {mask.numel():,} voxels). Check it, or leave it out."
         )
     return mask
+
+
+def _check_marks(values: torch.Tensor, name: str) -> None:
+    """Warn where a mask has more than two values, refuse it where it looks like an image."""
+    low, high = (float(v) for v in torch.aminmax(values))
+    if not bool(((values != low) & (values != high)).any()):
+        return
+    number = len(torch.unique(values.reshape(-1)[:: max(1, values.numel() // 200_000)]))
+    found = f"{name}: holds {number:,} or more different values, from {low:g} to {high:g}, expected two"
+    whole = bool((values == values.round()).all())
+    # soft masks lie between 0 and 1, label maps hold whole numbers
+    if number > _MOST_MARKS and not whole and (low < 0 or high > 1):
+        raise MaskError(
+            f"{found}: this is an image. Give a mask of it, 1 where voxels count and 0 elsewhere."
+        )
+    warn(f"{found}; voxels of 0.5 and above count.")
 
 
 def _as_kind(image: Image, kind: str) -> Image:

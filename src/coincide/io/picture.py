@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,8 @@ from coincide.io.values import check_kind, grey, image_from, stored_values
 PICTURES = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF"}
 """What pillow calls the formats that are written."""
 INCH = 25.4
+_X_RESOLUTION = 282
+"""The tag of TIFF."""
 
 
 def read(
@@ -57,14 +61,30 @@ def read(
         IntensityError: coloured.
     """
     check_kind(kind)
+    path = Path(path)
+    with _opened(path) as picture:
+        check_fits(path, picture.size, 4 * len(picture.getbands()))
+        _turn_to_page(picture, time_index, path)
+        values, stated = _pixels(picture, path), _stated(picture)
+    grid = Grid.from_spacing(values.shape, _spacing(spacing, stated, path))
+    return image_from(values, grid, kind, str(path))
+
+
+def shape(path: str | Path) -> tuple[int, ...]:
+    """Columns, rows, 1 and the number of pages, by the header; errors as for `read`."""
+    with _opened(path) as picture:
+        return (*picture.size, 1, getattr(picture, "n_frames", 1))
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
+    """The picture in a file, its values not yet read."""
     path = existing(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", pil.DecompressionBombWarning)
             with pil.open(path) as picture:
-                check_fits(path, picture.size, 4 * len(picture.getbands()))
-                _turn_to_page(picture, time_index, path)
-                values, stated = _pixels(picture, path), picture.info.get("dpi")
+                yield picture
     except CoincideError:
         raise
     except pil.DecompressionBombError as error:
@@ -73,8 +93,13 @@ def read(
         raise UnreadableFileError(
             f"{path}: cannot be read ({error}). The file is truncated or damaged."
         ) from error
-    grid = Grid.from_spacing(values.shape, _spacing(spacing, stated, path))
-    return image_from(values, grid, kind, str(path))
+
+
+def _stated(picture: Any) -> tuple[float, float] | None:
+    """The resolution that the file states, dots an inch along x and y."""
+    tags = getattr(picture, "tag_v2", None)
+    # for a TIFF that states none, pillow makes up one
+    return None if tags is not None and _X_RESOLUTION not in tags else picture.info.get("dpi")
 
 
 def _turn_to_page(picture: Any, time_index: int | None, path: Path) -> None:

@@ -8,6 +8,7 @@ from types import ModuleType
 
 from coincide.errors import TransformError
 from coincide.grid import Grid
+from coincide.io.declared import existing
 from coincide.transforms.base import Transform
 
 FORMATS = {
@@ -28,7 +29,7 @@ def read_transform(path: str | Path) -> Transform:
         TransformError: an unknown format, or a transform that cannot be used.
         ResourceError: larger than the memory.
     """
-    return _module(path).read(path)
+    return _module(existing(path)).read(path)
 
 
 def write_transform(

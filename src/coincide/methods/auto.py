@@ -57,7 +57,7 @@ class Auto(AbstractMethod):
         similarity, schedule = self._rough_choice(fixed, moving, starts, recorder)
         linear = Linear(model, linear_similarity(similarity))
         if self.transform != "deformable":
-            return linear.finish(fixed, moving, starts, pair, recorder)
+            return replace(linear.finish(fixed, moving, starts, pair, recorder), ran=linear)
         if self.preset == "fast":
             linear = replace(linear, fine=_ROUGH)
         chosen = self.deformable(

@@ -54,6 +54,8 @@ class Solution:
         matches: the pairs of points a feature method worked with, or None.
         uncertainty: standard deviation of where each fixed point goes, along each axis of the fixed world, mm: a
             channel an axis, on a grid of its own; or None.
+        ran: the method that ran in the end, with what was decided in the place of what was left open; None where it
+            ran as it was asked to.
     """
 
     transform: Transform
@@ -65,6 +67,7 @@ class Solution:
     seconds: dict[str, float] = field(default_factory=dict)
     matches: Matches | None = None
     uncertainty: Image | None = None
+    ran: AbstractMethod | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,14 @@ class AbstractMethod(Checked, ABC):
 
     follows_landmarks: ClassVar[bool] = False
     """Whether landmarks steer it by its nature, so that nobody need ask for it."""
+
+    @property
+    def steered_by(self) -> tuple[str, ...]:
+        """What of the pair steers it when its option `use_landmarks` is set: `"landmarks"`, `"labels"`.
+
+        Landmarks pull at a deformation; a method that is steered otherwise says so.
+        """
+        return ("landmarks",) if getattr(self, "transform", "deformable") == "deformable" else ()
 
     @abstractmethod
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:

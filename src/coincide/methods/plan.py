@@ -70,9 +70,10 @@ def forecast(method: AbstractMethod, pair: Pair, threads: int) -> str:
     other = seconds(plan(method, pair, MIND()), threads)
     if not usual:
         return ""
-    if other == usual:
-        return f"this takes about {as_time(usual)} at most"
-    return f"this takes about {as_time(usual)} at most, or {as_time(other)} if the images differ in contrast"
+    most = f"this takes {'' if usual < 0.5 else 'about '}{as_time(usual)}{'' if usual < 0.5 else ' at most'}"
+    if as_time(other) == as_time(usual):
+        return most
+    return f"{most}, or {as_time(other)} if the images differ in contrast"
 
 
 def seconds(parts: Sequence[Part], threads: int) -> float:
@@ -81,8 +82,10 @@ def seconds(parts: Sequence[Part], threads: int) -> float:
 
 
 def as_time(duration: float) -> str:
-    """Seconds for people: `"8 s"`, `"1 min 20 s"`."""
+    """Seconds for people: `"less than a second"`, `"8 s"`, `"1 min 20 s"`."""
     whole = round(duration)
+    if whole < 1:
+        return "less than a second"
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
 
 

@@ -12,6 +12,7 @@ from coincide.options.ranges import (
     ShareBelowOne,
     Whole,
     check,
+    check_value,
 )
 from coincide.options.spec import Family, build, describe, type_name
 
@@ -29,6 +30,7 @@ __all__ = [
     "Whole",
     "build",
     "check",
+    "check_value",
     "describe",
     "type_name",
 ]

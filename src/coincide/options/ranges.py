@@ -77,15 +77,29 @@ def check(options: Any) -> None:
     usual = {f.name: f.default for f in dataclasses.fields(options)}
     for option, hint in _hints(cls).items():
         value = getattr(options, option)
-        expected = _expected(value, hint)
-        if not expected:
-            continue
-        if isinstance(value, str) and typing.get_origin(hint) is typing.Literal:
+        if isinstance(value, str) and typing.get_origin(hint) is typing.Literal and _expected(value, hint):
             raise unknown(option, value, map(str, typing.get_args(hint)), f"of {name}")
         default = usual[option]
         plain = default is not dataclasses.MISSING and isinstance(default, bool | int | float | str)
-        way = f" Leave it out for the usual {default}." if plain else ""
-        raise OptionError(f"{name}: {option} must be {expected}, found {value!r}.{way}")
+        check_value(
+            f"{name}: {option}", value, hint, f" Leave it out for the usual {default}." if plain else ""
+        )
+
+
+def check_value(name: str, value: Any, hint: Any, way: str = "") -> None:
+    """Hold one value to a type, such as `Count | None`.
+
+    Args:
+        name: what it is, for the message.
+        value: it.
+        hint: the type.
+        way: out of it, for the message.
+
+    Raises:
+        OptionError: another type, not finite, or out of the range the type states.
+    """
+    if expected := _expected(value, hint):
+        raise OptionError(f"{name} must be {expected}, found {value!r}.{way}")
 
 
 def range_of(hint: Any) -> str:

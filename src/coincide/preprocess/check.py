@@ -7,7 +7,7 @@ import torch
 from coincide.errors import IntensityError
 from coincide.image import Image
 
-LEAST = 16
+LEAST = 100
 """The fewest voxels a registration can be founded on."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -143,7 +143,14 @@ class Bending(AbstractMethod):
             field, _ = unfold(field, self.least_jacobian)
             backward = Displacement(to_world(invert(field), grid), grid)
         transform = start @ Displacement(to_world(field, grid), grid)
-        return recorder.solution(transform, backward @ start.inverse(), Status.SUCCEEDED)
+        solution = recorder.solution(transform, backward @ start.inverse(), Status.SUCCEEDED)
+        return replace(solution, ran=self.resolved(fixed))
+
+    def resolved(self, fixed: Image) -> Bending:
+        """This method with what it works out for `fixed` in the place of what was left open: linear part and levels."""
+        levels = self.grids(fixed)
+        finest = float(np.prod(levels[-1][0].spacing) ** (1 / fixed.dim))
+        return replace(self, linear=self._linear, finest=finest, iterations=tuple(n for _, n in levels))
 
     def grids(self, fixed: Image) -> list[tuple[Grid, int]]:
         """The orthogonal grid and the number of steps of every level, coarse to fine.

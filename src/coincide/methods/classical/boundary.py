@@ -71,6 +71,11 @@ class Boundary(SurfaceOptions):
                 f"boundary needs 2 harmonics or more and a width from 0 to 1, found {self.harmonics} and {self.width}."
             )
 
+    @property
+    def steered_by(self) -> tuple[str, ...]:
+        # points have no outline
+        return tuple(kind for kind in super().steered_by if kind == "labels" or self.source == "grown")
+
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         recorder = Recorder(context.progress)
         model: Model = "affine" if self.transform == "deformable" else self.transform
@@ -145,7 +150,7 @@ class Boundary(SurfaceOptions):
         pairs = closest.pairs(np.eye(fixed.dim + 1))
         solution.evidence.update(closeness(pairs))
         back = replace(pairs, source=solution.inverse(pairs.source))
-        solution = replace(solution, matches=shown(back, identity(fixed.dim)))
+        solution = replace(solution, matches=shown(back, identity(fixed.dim)), ran=self)
         if solution.evidence["residual_mean_mm"] > _APART * moving.size:
             return replace(solution, status=Status.NO_CORRESPONDENCE)
         return solution

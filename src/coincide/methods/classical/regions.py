@@ -68,6 +68,10 @@ class RegionMatching(AbstractMethod):
                 f"regions: smallest must be below largest, found {self.smallest} and {self.largest}."
             )
 
+    @property
+    def steered_by(self) -> tuple[str, ...]:
+        return {"auto": ("labels",), "labels": ("labels",), "grown": ("landmarks",)}.get(self.source, ())
+
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         recorder = Recorder(context.progress)
         start = linear_start(pair, self.transform)

@@ -49,6 +49,11 @@ class SurfaceOptions(AbstractMethod):
     starts: Count = 200
     use_landmarks: bool = False
 
+    @property
+    def steered_by(self) -> tuple[str, ...]:
+        by = {"points": "landmarks", "grown": "landmarks", "labels": "labels"}
+        return ("labels", "landmarks") if self.source == "auto" else tuple(by.get(self.source, "").split())
+
     def source_for(self, pair: Pair) -> Source:
         """The source that is meant, for this pair."""
         if self.source != "auto":
