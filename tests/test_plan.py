@@ -1,14 +1,18 @@
 """How far a run is and how long it still takes."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 import coincide
 from coincide.cli.live import TimeLeft, as_words, live
+from coincide.methods import AbstractMethod, Context
 from coincide.methods.auto import Auto
 from coincide.methods.classical.deformable import Deformable
 from coincide.methods.classical.linear import Linear
-from coincide.methods.plan import Part, Share, as_time, forecast, plan, seconds
+from coincide.methods.parts import Part
+from coincide.methods.plan import Share, as_time, forecast, plan, seconds
 from coincide.optimise.progress import Event
 from coincide.similarity import LNCC, MIND
 
@@ -85,8 +89,16 @@ def test_more_work_is_told_to_take_longer():
     assert "if" not in forecast(Auto(similarity=MIND()), pair, 1)
 
 
+@dataclass(frozen=True)
+class Other(AbstractMethod):
+    """A method that says nothing of how long it takes."""
+
+    def solve(self, pair, context=Context()):
+        raise NotImplementedError
+
+
 def test_nothing_is_told_of_an_unknown_method(small_pair):
-    assert forecast(object(), coincide.Pair(*small_pair), 1) == ""
+    assert forecast(Other(), coincide.Pair(*small_pair), 1) == ""
 
 
 def test_time_left():

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from coincide.features.matches import Matches
 from coincide.image import Image
+from coincide.methods.parts import Part
 from coincide.optimise.progress import Progress, silent
 from coincide.options import Checked
 from coincide.pair import Pair
@@ -96,6 +97,10 @@ class AbstractMethod(Checked, ABC):
         Landmarks pull at a deformation; a method that is steered otherwise says so.
         """
         return ("landmarks",) if getattr(self, "transform", "deformable") == "deformable" else ()
+
+    def parts(self, pair: Pair) -> tuple[Part, ...]:  # noqa: ARG002 - the methods that know need it
+        """What a run on `pair` consists of, in its order, and how long each takes at most; none where it cannot say."""
+        return ()
 
     @abstractmethod
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:

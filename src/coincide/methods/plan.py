@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from coincide.methods.auto import Auto
 from coincide.methods.base import AbstractMethod
 from coincide.methods.classical.deformable import Deformable
 from coincide.methods.classical.linear import Linear
+from coincide.methods.parts import Part, level_parts, linear_parts
 from coincide.optimise.progress import Event, Progress
 from coincide.pair import Pair
 from coincide.similarity import LNCC, MIND, Similarity
@@ -16,23 +17,14 @@ from coincide.similarity import LNCC, MIND, Similarity
 # Processor time of all threads together, measured on brains of five million voxels.
 STEP = {"mse": 40e-9, "ncc": 45e-9, "lncc": 45e-9, "nmi": 45e-9, "mind": 90e-9}
 """Seconds per voxel and iteration of the deformable stage, by similarity."""
-START, LINEAR, INVERSE, MEASURE = 0.7, 1.0, 250e-9, 300e-9
-"""Seconds for the search, for the linear levels; seconds per voxel for the inverse and for the measures."""
+INVERSE, MEASURE = 250e-9, 300e-9
+"""Seconds per voxel for the inverse and for the measures."""
 KEYPOINTS = 4.0
 """Seconds for the keypoints of two pictures of a million pixels, their matches and the spline, at most."""
 TRIAL = 45
 """Iterations that a trial of a linear start is worth, on each of the two coarsest levels."""
 EFFICIENCY = 0.8
 """How much of a further thread arrives as speed."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of a run: its stage and level as in `Event`, and the processor seconds it takes at most."""
-
-    stage: str
-    level: int
-    seconds: float
 
 
 def plan(method: AbstractMethod, pair: Pair, similarity: Similarity | None = None) -> tuple[Part, ...]:
@@ -53,8 +45,9 @@ def plan(method: AbstractMethod, pair: Pair, similarity: Similarity | None = Non
         bends = _deformable(method, pair)
         if again:
             bends = (*bends, Part("keypoints", 0, KEYPOINTS + sum(part.seconds for part in bends)))
-        return (*_linear(pair), *bends, _measures(pair))
-    return (*_linear(pair), _measures(pair)) if isinstance(method, Linear) else ()
+        return (*linear_parts(pair), *bends, _measures(pair))
+    parts = linear_parts(pair) if isinstance(method, Linear) else method.parts(pair)
+    return (*parts, _measures(pair)) if parts else ()
 
 
 def foreseen(progress: Progress, method: AbstractMethod, pair: Pair, threads: int) -> Progress:
@@ -123,18 +116,10 @@ class Share:
         return 0.0
 
 
-def _linear(pair: Pair) -> tuple[Part, ...]:
-    small = min(1.0, pair.fixed.grid.size / 1e6)
-    return Part("start", 0, START * small + 0.2), Part("linear", 0, LINEAR * small + 0.2)
-
-
 def _deformable(method: Deformable, pair: Pair) -> tuple[Part, ...]:
     each = STEP.get(method.similarity.name, max(STEP.values()))
     grids = method.grids(pair.fixed)
-    levels = tuple(
-        Part("deformable", number, each * iterations * grid.size)
-        for number, (grid, iterations) in enumerate(grids, 1)
-    )
+    levels = level_parts(grids, each)
     coarse = sum(grid.size for grid, _ in grids[:2])
     trials = Part("trials", 0, each * TRIAL * method.trials * coarse)
     return (trials, *levels, Part("inverse", 0, INVERSE * grids[-1][0].size))
