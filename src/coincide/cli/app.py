@@ -14,6 +14,7 @@ from coincide.cli.label import label
 from coincide.cli.measure import measure
 from coincide.cli.methods import methods
 from coincide.cli.points import points
+from coincide.cli.preprocess import preprocess
 from coincide.cli.register import register
 from coincide.cli.train import train
 from coincide.cli.transforms import compose, convert, invert
@@ -38,6 +39,7 @@ for command in (
     compose,
     methods,
     measure,
+    preprocess,
     label,
     train,
     synthesise,

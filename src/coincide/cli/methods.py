@@ -21,15 +21,16 @@ def methods(as_json: a.AsJson = False) -> int:
     if as_json:
         print(json.dumps(known, indent=2, ensure_ascii=False))
         return 0
-    _list(known)
+    list_options(known)
     console.out.print(
         "[bold]Similarities[/], for --similarity and for options: name or name:option=value,…\n"
     )
-    _list(similarities())
+    list_options(similarities())
     return 0
 
 
-def _list(known: list[dict[str, Any]]) -> None:
+def list_options(known: list[dict[str, Any]]) -> None:
+    """Print what can be chosen by name: each with its summary and its options."""
     for method in known:
         console.out.print(f"[bold]{method['name']}[/]  {escape(method['summary'])}")
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))

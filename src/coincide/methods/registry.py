@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from importlib import import_module
+from collections.abc import Mapping
 from typing import Any
 
 from coincide.methods.base import AbstractMethod
 from coincide.options import build, describe
+from coincide.options.places import Places
 from coincide.similarity import SIMILARITIES, Similarity
 
 
@@ -15,24 +15,7 @@ def available() -> Mapping[str, type[AbstractMethod]]:
     """Every method by the name users type; each is imported when it is looked up."""
     from coincide.methods import METHODS
 
-    return _Places(METHODS)
-
-
-class _Places(Mapping[str, type[AbstractMethod]]):
-    """Classes by name, from `module:class`: who asks for one method need not wait for what the others import."""
-
-    def __init__(self, places: Mapping[str, str]) -> None:
-        self._places = places
-
-    def __getitem__(self, name: str) -> type[AbstractMethod]:
-        module, _, cls = self._places[name].partition(":")
-        return getattr(import_module(module), cls)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
+    return Places(METHODS)
 
 
 def parse(spec: str) -> AbstractMethod:

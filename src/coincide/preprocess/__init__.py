@@ -1,1 +1,36 @@
-"""TODO"""
+"""Images before they are registered: steps, one after the other, and what the engine itself prepares."""
+
+STEPS = {
+    "window": "coincide.preprocess.steps.intensity:Window",
+    "rescale": "coincide.preprocess.steps.intensity:Rescale",
+    "zscore": "coincide.preprocess.steps.intensity:ZScore",
+    "gamma": "coincide.preprocess.steps.intensity:Gamma",
+    "clahe": "coincide.preprocess.steps.histogram:CLAHE",
+    "match": "coincide.preprocess.steps.histogram:Match",
+    "gaussian": "coincide.preprocess.steps.smoothing:Gaussian",
+    "mean": "coincide.preprocess.steps.smoothing:Mean",
+    "median": "coincide.preprocess.steps.smoothing:Median",
+    "bilateral": "coincide.preprocess.steps.edges_kept:Bilateral",
+    "nlm": "coincide.preprocess.steps.edges_kept:NonLocalMeans",
+    "wavelet": "coincide.preprocess.steps.edges_kept:Wavelet",
+    "tv": "coincide.preprocess.steps.edges_kept:TotalVariation",
+    "speckle": "coincide.preprocess.steps.speckle:Speckle",
+    "unsharp": "coincide.preprocess.steps.sharpening:Unsharp",
+    "deconvolve": "coincide.preprocess.steps.sharpening:Deconvolve",
+    "n4": "coincide.preprocess.steps.bias:N4",
+    "reorient": "coincide.preprocess.steps.grids:Reorient",
+    "resample": "coincide.preprocess.steps.grids:Resample",
+    "crop": "coincide.preprocess.steps.grids:Crop",
+    "pad": "coincide.preprocess.steps.grids:Pad",
+    "untilt": "coincide.preprocess.steps.geometry:Untilt",
+    "undistort": "coincide.preprocess.steps.geometry:Undistort",
+    "threshold": "coincide.preprocess.steps.masks:Threshold",
+    "grow": "coincide.preprocess.steps.growing:Grow",
+    "snap": "coincide.preprocess.steps.growing:Snap",
+    "largest": "coincide.preprocess.steps.masks:Largest",
+    "enclosed": "coincide.preprocess.steps.masks:Enclosed",
+    "fill": "coincide.preprocess.steps.masks:Fill",
+    "morphology": "coincide.preprocess.steps.masks:Morphology",
+    "brain": "coincide.preprocess.steps.brain:Brain",
+}
+"""Every step by the name users type: `module:class`."""
