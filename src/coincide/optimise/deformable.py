@@ -27,13 +27,15 @@ class Rule:
         field_sigma: Gaussian on the whole field after each step, in voxels of the level.
         step: length of the longest vector of a step, in voxels of the level.
         tolerance: a level ends when the similarity gained less than this share of its total gain on the level over
-            the last ten iterations.
+            the last ten iterations; one of few voxels takes all of its steps.
+        momentum: share of the last direction that the next step keeps.
     """
 
     force_sigma: float = 1.7
     field_sigma: float = 0.7
     step: float = 1.0
     tolerance: float = 0.002
+    momentum: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +62,8 @@ class Level:
 _MASK_EVERY = 10
 _NEAR = 0.16
 """Newton length, in voxels, below which steps become shorter; measured to leave brains, livers and hands alone."""
+_FEW = 80_000
+"""Voxels of a level up to which its steps cost so little that none is saved; brains far apart gain by them."""
 _SPREAD, _SLACK = 3.0, 0.1
 """How far a landmark's pull reaches (sigma of a Gaussian, voxels), and how much of its way it may miss where its
 neighbours pull elsewhere, so that two that contradict each other tear nothing."""
@@ -84,13 +88,14 @@ def descend(
     values, seen, reach, ease = [], None, rule.step, 1.0
     # everything large is made once: fresh memory costs more than what is done with it
     field, spare, update = field.clone(), torch.empty_like(field), torch.empty_like(field)
+    push = torch.zeros_like(field) if rule.momentum else update
     for iteration in range(iterations):
         if iteration % _MASK_EVERY == 0:
             seen = known(level, field)
         values.append(pull(field, seen, spare))
         notify(iteration + 1, values[-1])
         # landmarks may have far to go yet where the images have nothing more to say
-        if level.landmarks is None and has_settled(values, rule.tolerance):
+        if level.landmarks is None and level.grid.size > _FEW and has_settled(values, rule.tolerance):
             break
         gaussian(spare, rule.force_sigma, out=update)
         if iteration % _MASK_EVERY == 0:
@@ -98,13 +103,15 @@ def descend(
             reach = min(rule.step, (newton / _NEAR) ** 2)
         elif values[-1] - values[-2] > _LOST * (values[0] - min(values)):
             ease *= 0.5
-        length = longest(update)
+        if rule.momentum:
+            torch.add(update, push, alpha=rule.momentum, out=push)
+        length = longest(push)
         if length < 1e-20:
             break
-        scale = -reach * ease / length
+        step, scale = push, -reach * ease / length
         if level.landmarks is not None:
-            update, scale = steered(level, field, update * scale, rule.step), 1.0
-        (nudge if reach <= 1 and level.landmarks is None else compose)(field, update, scale, out=spare)
+            step, scale = steered(level, field, push * scale, rule.step), 1.0
+        (nudge if reach <= 1 and level.landmarks is None else compose)(field, step, scale, out=spare)
         gaussian(spare, rule.field_sigma, out=field)
     return field
 

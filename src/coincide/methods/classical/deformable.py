@@ -8,6 +8,7 @@ import numpy as np
 
 from coincide.methods.classical.bending import Bending
 from coincide.optimise.deformable import Rule, descend
+from coincide.options import NotNegative, Positive, ShareBelowOne
 from coincide.similarity import LNCC, Similarity
 
 _ROOM = 20
@@ -24,20 +25,23 @@ class Deformable(Bending):
 
     Args:
         similarity: what is minimised.
-        force_sigma: Gaussian on each step, in voxels of the level; 0 takes 2 for volumes and 3 for pictures, which
+        force_sigma: Gaussian on each step, in voxels of the level; 0 takes 1.7 for volumes and 3 for pictures, which
             have fewer neighbours to agree with.
         field_sigma: Gaussian on the field after each step, in voxels of the level; 0 takes 0.5 for volumes and 1 for
             pictures.
+        momentum: share of the last step's direction that the next one keeps: it goes straight on where the gradient
+            swings to and fro. Left out, 0.5 for volumes and 0 for pictures.
         step: longest vector of a step, in voxels of the level.
-        tolerance: a level ends early when ten steps gain less than this share of the level's gain.
+        tolerance: a level of more than 80,000 voxels ends early when ten steps gain less than this share of its gain.
         use_landmarks: whether the pair's landmarks pull.
     """
 
     similarity: Similarity = LNCC()  # noqa: RUF009 - frozen
-    force_sigma: float = 0.0
-    field_sigma: float = 0.0
-    step: float = 1.0
-    tolerance: float = 0.002
+    force_sigma: NotNegative = 0.0
+    field_sigma: NotNegative = 0.0
+    momentum: ShareBelowOne | None = None
+    step: Positive = 1.0
+    tolerance: ShareBelowOne = 0.002
     use_landmarks: bool = False
 
     @property
@@ -53,7 +57,7 @@ class Deformable(Bending):
         return solution
 
     def _follow(self, level, field, iterations, finest, start, pair, notify):
-        usual = (3.0, 1.0) if level.grid.dim == 2 else (2.0, 0.5)
+        usual = (3.0, 1.0, 0.0) if level.grid.dim == 2 else (1.7, 0.5, 0.5)
         # an image of few voxels has no room for wide kernels: what they get wrong, no finer level would mend
         room = finest / _ROOM
         force_sigma = min(self.force_sigma or usual[0], room)
@@ -63,5 +67,6 @@ class Deformable(Bending):
             targets = start.inverse()(partners.world)
             places = level.grid.index(landmarks.world), level.grid.index(targets)
             level = replace(level, landmarks=places)
-        rule = Rule(force_sigma, field_sigma, self.step, self.tolerance)
+        momentum = usual[2] if self.momentum is None else self.momentum
+        rule = Rule(force_sigma, field_sigma, self.step, self.tolerance, momentum)
         return descend(level, field, self.similarity, rule, iterations, notify)
