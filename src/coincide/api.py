@@ -90,21 +90,6 @@ def register(
         RegistrationFailedError: judged failed, with `throw`.
     """
     report = progress or silent
-    # Names are checked before files are opened, as that takes no time.
-    check_run(seed, threads, device)
-    chosen = configured(method, transform, preset, similarity, use_landmarks)
-    check_steering(
-        chosen,
-        landmarks=fixed_points is not None and moving_points is not None,
-        labels=fixed_labels is not None and moving_labels is not None,
-    )
-    check_device(device)
-    check_value("init", init, Transform | str | os.PathLike | None)
-    check_time_index(time_index, *map(_plain, (fixed, moving)))
-    # Images that the work would have no room for are not read, by what their headers say.
-    sizes = [count_voxels(source) for source in (fixed, moving) if is_path(source)]
-    check_memory(max(sizes, default=0), transform)
-    report(Event("reading"))
     sources = {
         "fixed": fixed,
         "moving": moving,
@@ -116,6 +101,12 @@ def register(
         "moving_points": moving_points,
         "init": init,
     }
+    # Names are checked before files are opened, as that takes no time.
+    check_run(seed, threads, device)
+    chosen = configured(method, transform, preset, similarity, use_landmarks)
+    check_device(device)
+    _check_sources(sources, chosen, transform, time_index)
+    report(Event("reading"))
     result = register_pair(
         open_pair(**sources, time_index=time_index),
         chosen,
@@ -131,6 +122,24 @@ def register(
         if is_path(source):
             inputs[role] = {**inputs.get(role, {}), **describe_file(source)}
     return replace(result, provenance={**result.provenance, "inputs": inputs})
+
+
+def _check_sources(
+    sources: dict[str, Any], chosen: AbstractMethod, transform: str | None, time_index: int | None
+) -> None:
+    """Refuse what can be seen to be of no use before anything is read."""
+    there = {role for role, source in sources.items() if source is not None}
+    check_steering(
+        chosen,
+        landmarks={"fixed_points", "moving_points"} <= there,
+        labels={"fixed_labels", "moving_labels"} <= there,
+    )
+    check_value("init", sources["init"], Transform | str | os.PathLike | None)
+    images = [_plain(sources[role]) for role in ("fixed", "moving")]
+    check_time_index(time_index, *images)
+    # Images that the work would have no room for are not read, by what their headers say.
+    sizes = [count_voxels(image) for image in images if is_path(image)]
+    check_memory(max(sizes, default=0), transform)
 
 
 def open_pair(
