@@ -135,7 +135,9 @@ def test_a_given_amplitude_is_kept_and_less_of_it_moves_less():
 
 
 def test_the_report_shows_the_uncertainty():
-    result = register(problem(0)[0], "map:trials=1,rounds=1")
+    told = []
+    result = register(problem(0)[0], "map:trials=1,rounds=1", progress=told.append)
+    assert {"deformable", "uncertainty"} <= {event.stage for event in told}
     assert result.uncertainty is not None
     assert result.uncertainty.channels == 2
     layer = next(layer for layer in closer(look(result)) if layer.name == "uncertainty")

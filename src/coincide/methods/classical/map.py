@@ -13,6 +13,7 @@ from coincide.methods.base import Context, Solution, Status
 from coincide.methods.classical.bending import Bending, level_of
 from coincide.methods.classical.linear import normalised
 from coincide.optimise.posterior import Posterior, Prior, noise_of, rounded
+from coincide.optimise.progress import Event
 from coincide.optimise.spline import Lattice, Restraint, follow_spline
 from coincide.options import Count, NotNegative, Whole
 from coincide.pair import Pair
@@ -81,7 +82,9 @@ class Map(Bending):
         noise, lattice = noise_of(level, nothing), self._lattice(grid)
         prior = self._first(lattice)
         coefficients = lattice.fitted(_displacement(solution.transform.parts()[-1], grid))
-        for _ in range(_AGAIN):
+        context.progress(Event("uncertainty", "working out how uncertain it is"))
+        for number in range(1, _AGAIN + 1):
+            context.progress(Event("uncertainty", iteration=number, iterations=_AGAIN))
             posterior = Posterior.of(level, nothing, lattice, prior, noise)
             prior = self._better(prior, posterior, coefficients)
         shown = _map_grid(pair.fixed.grid)
