@@ -86,6 +86,14 @@ def packed(images: Tensor) -> Tensor:
     return images
 
 
+def mean(x: Tensor) -> Tensor:
+    """Means over windows of 3 voxels an axis, of what there is of them; `(batch, channel, *shape)`."""
+    pool, around = (F.avg_pool2d if x.ndim == 4 else F.avg_pool3d), (1, 1) * (x.ndim - 2)
+    # torch's own way to leave out what lies beyond refuses lattices of less than three voxels
+    share = pool(F.pad(torch.ones_like(x[:1, :1]), around), 3, 1)
+    return pool(F.pad(x, around), 3, 1) / share
+
+
 def parameters(network: nn.Module) -> int:
     """How many numbers a network has learned."""
     return sum(p.numel() for p in network.parameters())

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coincide.errors import OptionError
-from coincide.networks.blocks import Block, Hourglass, convolution, packed, standardised
+from coincide.networks.blocks import Block, Hourglass, convolution, mean, packed, standardised
 from coincide.networks.flow import refined, to_the_middle, warped
 from coincide.ops.neighbours import correlations, offsets
 
@@ -36,7 +36,7 @@ class PyramidNetwork(nn.Module):
     def __init__(
         self,
         dim: int = 3,
-        channels: tuple[int, ...] = (32, 32, 32, 32),
+        channels: tuple[int, ...] = (32, 32, 32),
         matched: int = 16,
         rounds: tuple[int, ...] = (1, 2, 2),
         spacing: float = 2.0,
@@ -90,14 +90,18 @@ class PyramidNetwork(nn.Module):
 
 
 class _Head(nn.Module):
-    """How much further two sets of features are apart, in voxels; swapped ones give the negative."""
+    """How much further two sets of features are apart, in voxels; swapped ones give the negative.
+
+    The middle of the neighbours, each as likely as it looks in a window of 3 voxels, smoothed likewise, is about right
+    already where both images have one contrast; what is learned on top of it begins with nothing.
+    """
 
     def __init__(self, dim: int, matched: int, hidden: int) -> None:
         super().__init__()
         steps = torch.from_numpy(offsets(dim)).float()
         self.steps: Tensor
         self.register_buffer("steps", steps, persistent=False)
-        self.steepness = nn.Parameter(torch.tensor(2.0))
+        self.steepness = nn.Parameter(torch.tensor(3.4))
         self.first = Block(dim, len(steps) + matched, hidden)
         self.second = Block(dim, hidden, hidden)
         self.last = convolution(dim, hidden, dim)
@@ -109,8 +113,8 @@ class _Head(nn.Module):
     def forward(self, one: Tensor, other: Tensor, asked: Tensor) -> Tensor:
         """`(batch, matched, *shape)` twice, and `(batch, 1)` logarithms of weights, to `(batch, dim, *shape)`."""
         likeness = torch.cat([correlations(one, other), correlations(other, one)])
-        shares = torch.softmax(torch.exp(self.steepness) * likeness, 1)
-        where = torch.einsum("bo...,od->bd...", shares, self.steps).float()
+        shares = torch.softmax(torch.exp(self.steepness) * mean(likeness), 1)
+        where = mean(torch.einsum("bo...,od->bd...", shares, self.steps).float())
         x = self.first(torch.cat([likeness, torch.cat([one, other])], 1))
         scale, shift = self.tuned(torch.cat([asked, asked])).float().chunk(2, 1)
         wide = (...,) + (None,) * (one.ndim - 2)

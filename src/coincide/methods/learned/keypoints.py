@@ -15,6 +15,7 @@ from coincide.grid import Grid
 from coincide.image import Image
 from coincide.methods.base import AbstractMethod, Context, Solution
 from coincide.methods.classical.linear import Linear, Starts, normalised
+from coincide.methods.learned.view import shown
 from coincide.methods.recorder import Recorder
 from coincide.networks import KeypointNetwork, shipped
 from coincide.optimise.fit import fit_linear
@@ -23,7 +24,7 @@ from coincide.optimise.starts import Start, apart, distinct, refine, rotations, 
 from coincide.options import Count, Whole
 from coincide.pair import Pair
 from coincide.preprocess.foreground import Moments, foreground_weights, moments
-from coincide.preprocess.shrink import resample_smooth, shrink
+from coincide.preprocess.shrink import shrink
 from coincide.similarity import NMI, Similarity
 from coincide.transforms.base import Transform
 from coincide.transforms.linear import Affine, about
@@ -221,18 +222,10 @@ def _find(
         cube: the network's field of view.
         matrix: from the cube's world to the image's, mm.
     """
-    data = resample_smooth(image.data[:1], image.grid, cube, matrix)
-    outside = ~_covered(image.grid, cube, matrix)
-    data = data.masked_fill(torch.from_numpy(outside)[None], float(image.data[:1].min()))
     with torch.inference_mode():
-        found = network(data[None])
+        found = network(shown(image, cube, matrix)[None])
     centres = cube.world(found.centres[0].double().numpy())
     return Affine(matrix)(centres), found.masses[0].double().numpy()
-
-
-def _covered(grid: Grid, cube: Grid, matrix: np.ndarray) -> np.ndarray:
-    """Which voxels of the cube lie in the image's field of view."""
-    return grid.inside(Affine(matrix)(cube.points()))
 
 
 def _matches(found: Sequence[View], transform: Transform) -> Matches | None:

@@ -1,0 +1,137 @@
+"""Deformable registration by a network: a linear start, then one velocity field that it answers with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from coincide.errors import DimensionError, OptionError
+from coincide.grid import Grid
+from coincide.image import Image
+from coincide.methods.base import AbstractMethod, Context, Solution, Status
+from coincide.methods.classical.field import settled
+from coincide.methods.classical.linear import Linear, normalised
+from coincide.methods.learned.view import shown
+from coincide.methods.recorder import Recorder
+from coincide.networks import PyramidNetwork, shipped
+from coincide.networks.flow import refined
+from coincide.ops.field import exponentiate
+from coincide.optimise.deformable import tapered
+from coincide.options import Fraction, Positive
+from coincide.pair import Pair
+from coincide.preprocess.foreground import bounding_box, foreground_weights
+from coincide.similarity import NMI
+from coincide.transforms.displacement import Displacement, to_world
+from coincide.transforms.linear import Affine
+
+_MARGIN = 8.0
+"""Millimetres around the anatomy that the network sees."""
+_FEWEST, _MOST = 100_000, 1_500_000
+"""Voxels that the network is shown; an anatomy that takes fewer or more of its own size is shown larger or smaller."""
+
+
+@dataclass(frozen=True)
+class Pyramid(AbstractMethod):
+    """Deformable registration at one look: a linear start, then the velocity field that a network answers with.
+
+    The network matches what it sees in both images from coarse to fine, whatever their contrasts; it learned from
+    made-up anatomies alone. Its answer to swapped images is the negative, so on one grid the way back is the inverse of
+    the way there; the linear part before it has no such symmetry. The velocity is followed by scaling and squaring.
+
+    Args:
+        linear: what finds the linear part; an affine registration by NMI where left out.
+        weight: how much smoothness counts beside likeness; the network knows 0.3 to 30.
+        least_jacobian: smallest Jacobian determinant the result may have.
+
+    Raises:
+        OptionError: a number out of range.
+    """
+
+    linear: Linear | None = None
+    weight: Positive = 1.0
+    least_jacobian: Fraction = 0.1
+
+    def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
+        recorder = Recorder(context.progress)
+        start, fixed, moving = linear_part(self.linear, pair, recorder)
+        if start is None:
+            return recorder.solution(Affine(np.eye(4)), None, Status.NO_OVERLAP)
+        with recorder.timed("pyramid"):
+            recorder.say("pyramid", "matching what the network sees")
+            field, grid = predicted(shipped("pyramid"), fixed, moving, start, self.weight)
+        return finished(field, grid, start, self.least_jacobian, recorder)
+
+
+def linear_part(linear: Linear | None, pair: Pair, recorder: Recorder) -> tuple[Affine | None, Image, Image]:
+    """The linear part before a network's field, None where the images do not overlap, and both images normalised.
+
+    Args:
+        linear: what finds it; an affine registration by NMI where left out.
+        pair: 3-D, with a linear initial transform or none.
+        recorder: of the run.
+
+    Raises:
+        DimensionError: 2-D images.
+        OptionError: a deformable initial transform.
+    """
+    if pair.dim != 3:
+        raise DimensionError("the shipped network knows volumes, found 2-D images. Use auto.")
+    if pair.initial is not None and not isinstance(pair.initial, Affine):
+        raise OptionError(
+            "a network's field follows a linear start, found a deformable initial transform. Give a linear one, or "
+            "none."
+        )
+    fixed, moving = normalised(pair, None)
+    linear = linear or Linear(similarity=NMI())
+    starts = linear.explore(fixed, moving, pair, recorder)
+    if not starts.found:
+        return None, fixed, moving
+    return Affine(linear.follow(fixed, moving, starts, recorder), fixed.grid.centre), fixed, moving
+
+
+def predicted(
+    network: PyramidNetwork, fixed: Image, moving: Image, start: Affine, weight: float = 1.0
+) -> tuple[torch.Tensor, Grid]:
+    """The field that `network` answers with, `(3, *shape)` in voxels, and its grid; `start` comes after it.
+
+    Args:
+        network: 3-D.
+        fixed: image, normalised.
+        moving: image, normalised.
+        start: fixed-world mm → moving-world mm.
+        weight: how much smoothness counts beside likeness.
+    """
+    grid = view(fixed, network)
+    images = [
+        shown(image, grid, matrix)[None] for image, matrix in ((fixed, np.eye(4)), (moving, start.matrix))
+    ]
+    with torch.inference_mode():
+        velocity = network(*images, torch.tensor([weight]))[-1]
+        return exponentiate(refined(velocity)[0].contiguous()), grid
+
+
+def finished(
+    field: torch.Tensor, grid: Grid, start: Affine, least_jacobian: float, recorder: Recorder
+) -> Solution:
+    """The solution of `start` after a field in voxels of `grid`, smoothed where it folds, with its inverse."""
+    with recorder.timed("inverse"):
+        recorder.say("inverse", "computing the inverse")
+        field, grid = tapered(field, grid)
+        found = settled(Displacement(to_world(field, grid), grid), start, least_jacobian)
+    if found.mended:
+        recorder.decide(f"The field fell below the least Jacobian at {found.mended} voxels: smoothed there.")
+    return recorder.solution(found.transform, found.inverse, Status.SUCCEEDED)
+
+
+def view(fixed: Image, network: PyramidNetwork) -> Grid:
+    """The box around the anatomy of the fixed image as the network is shown it, its axes along the world's."""
+    start, stop = bounding_box(foreground_weights(fixed, threshold=0.05), share=0.0)
+    ends = np.stack(np.meshgrid(*zip(start, stop - 1), indexing="ij"), -1).reshape(-1, fixed.dim)
+    corners = fixed.grid.world(ends)
+    low, high = corners.min(0) - _MARGIN, corners.max(0) + _MARGIN
+    voxels = float(np.prod((high - low) / network.spacing))
+    step = network.spacing * (voxels / np.clip(voxels, _FEWEST, _MOST)) ** (1 / fixed.dim)
+    shape = network.multiple * np.ceil((high - low) / step / network.multiple).astype(int)
+    return Grid.from_spacing(tuple(map(int, shape)), step, (low + high - (shape - 1) * step) / 2)
