@@ -8,7 +8,7 @@ import torch
 
 from coincide.data.synthesis import Bend, Motion, Synthesis
 from coincide.errors import DimensionError, OptionError
-from coincide.methods import Status, parse
+from coincide.methods import Status
 from coincide.methods.classical.linear import Linear
 from coincide.methods.learned import hybrid, pyramid
 from coincide.methods.learned.hybrid import Hybrid
@@ -276,9 +276,7 @@ def test_what_a_network_cannot_do_is_refused(method, pair):
         method.solve(replace(pair, initial=bent))
 
 
-def test_options_are_read():
-    assert parse("pyramid:weight=3") == Pyramid(weight=3.0)
-    assert parse("hybrid") == Hybrid()
+def test_options_out_of_range_are_refused():
     with pytest.raises(OptionError, match="weight"):
         Pyramid(weight=0.0)
     with pytest.raises(OptionError, match="no level"):
