@@ -10,6 +10,7 @@ from coincide import __version__
 from coincide.cli.apply import apply
 from coincide.cli.data import inspect_data, synthesise
 from coincide.cli.demo import demo
+from coincide.cli.features import features
 from coincide.cli.label import label
 from coincide.cli.measure import measure
 from coincide.cli.methods import methods
@@ -40,6 +41,7 @@ for command in (
     methods,
     measure,
     preprocess,
+    features,
     label,
     train,
     synthesise,

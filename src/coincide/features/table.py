@@ -1,0 +1,80 @@
+"""All features of all regions of an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from coincide.errors import IntensityError, unknown
+from coincide.features.appearance import appearance
+from coincide.features.region import Region, regions
+from coincide.features.shape import position, shape
+from coincide.features.texture import binary_patterns, cooccurrence, gabor
+from coincide.image import Image
+from coincide.options import Checked, Positive, Range
+from coincide.preprocess.pipeline import parse
+
+GROUPS = ("shape", "position", "appearance", "texture")
+
+
+@dataclass(frozen=True)
+class Features(Checked):
+    """What to measure of regions.
+
+    Args:
+        groups: of features.
+        bins: grey levels, of equal width over each region's own range.
+        spacing: mm to which the image is resampled first, the same along every axis, as the standard asks for
+            textures; the image's own voxels where left out.
+        radius: of the circle of local binary patterns, mm; the pixel's size where left out.
+        wavelengths: of Gabor filters, mm.
+    """
+
+    groups: tuple[str, ...] = GROUPS
+    bins: Annotated[int, Range(2)] = 32
+    spacing: Annotated[float, Range(0, above=True)] | None = None
+    radius: Annotated[float, Range(0, above=True)] | None = None
+    wavelengths: tuple[Positive, ...] = (4.0, 8.0, 16.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for group in self.groups:
+            if group not in GROUPS:
+                raise unknown("group of features", group, GROUPS)
+
+    def __call__(self, image: Image, labels: Image | None = None) -> dict[str, dict[str, float]]:
+        """The features of the whole image (where it counts) and of each label: by region, then by name.
+
+        Args:
+            image: may have several channels; textures are those of the first.
+            labels: on the image's grid.
+
+        Raises:
+            LabelError: the labels lie on another grid.
+            IntensityError: no voxel counts.
+        """
+        if self.spacing is not None:
+            done = parse(f"resample:spacing={self.spacing},interpolation=cubic")(image, labels)
+            image, labels = done.image, done.labels
+        found = regions(image, labels)
+        if not found:
+            raise IntensityError(
+                f"{image.name}: no voxel that counts holds a number. Check the file and its mask."
+            )
+        return {name: self._of(region) for name, region in found.items()}
+
+    def _of(self, region: Region) -> dict[str, float]:
+        found: dict[str, float] = {"voxels": float(region.inside.sum())}
+        if "shape" in self.groups:
+            found |= shape(region)
+        if "position" in self.groups:
+            found |= position(region)
+        if "appearance" in self.groups:
+            found |= appearance(region, self.bins)
+        if "texture" in self.groups:
+            radius = self.radius or float(region.grid.spacing[:2].max())
+            textures = {**cooccurrence(region, self.bins), **binary_patterns(region, radius)}
+            found |= {f"texture_{name}": value for name, value in textures.items()} | gabor(
+                region, self.wavelengths
+            )
+        return found
