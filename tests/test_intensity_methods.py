@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import coincide
 from coincide.errors import OptionError
 from coincide.image import Image
 from coincide.methods import Status, parse
@@ -122,6 +123,17 @@ def test_phase_says_when_two_pictures_show_different_things():
     )
     solution = parse("phase:model=translation").solve(replace(pair, moving=other))
     assert solution.status is Status.NO_CORRESPONDENCE
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@pytest.mark.parametrize(("fixed", "moving"), [("3167", "3177"), ("5245", "3167")])
+def test_phase_says_when_two_hands_are_too_unlike(fixed, moving, shared_data):
+    """It laid one of them 64 mm off, and said nothing."""
+    files = [shared_data / "hand_xray" / f"{name}.nii.gz" for name in (fixed, moving)]
+    result = coincide.register(*files, "phase")
+    assert result.verdict.level == "failed"
+    assert any("too little to go by" in told for told in result.decisions)
 
 
 def test_phase_has_no_rotation_in_volumes():

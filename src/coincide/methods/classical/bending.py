@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from coincide.grid import Grid
 from coincide.image import Image
 from coincide.methods.base import AbstractMethod, Context, Solution, Status
 from coincide.methods.classical.linear import Linear, Starts, linear_similarity, normalised
+from coincide.methods.parts import INVERSE, Part, level_parts, linear_parts
 from coincide.methods.recorder import Recorder
 from coincide.ops.field import invert
 from coincide.ops.memory import require
@@ -40,8 +41,8 @@ _BETTER = 0.005
 """Share of the gain over unrelated images by which another start must beat the linear optimum."""
 _WORK, _MOST_STEPS = 40_000_000, 100
 """Voxels times steps that any level may take, as they cost little; and the steps that are enough for every level."""
-_TRIAL_VOXELS = 150_000
-"""Trials go on to the second level only where it is smaller than this."""
+_TRIAL_VOXELS, _TRIAL_STEPS = 150_000, 30
+"""Trials go on to the second level only where it is smaller than this; and the steps they take on each."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,9 @@ class Bending(AbstractMethod):
     Raises:
         OptionError: a number out of its range, or no iterations.
     """
+
+    costs: ClassVar[float] = 45e-9
+    """Processor seconds per voxel and iteration, at most."""
 
     linear: Linear | None = None
     iterations: tuple[Whole, ...] = (100, 100, 100, 100, 50, 10)
@@ -117,6 +121,13 @@ class Bending(AbstractMethod):
     @property
     def _linear(self) -> Linear:
         return self.linear or Linear(similarity=linear_similarity(self.compared))
+
+    def parts(self, pair: Pair) -> tuple[Part, ...]:
+        levels = self.grids(pair.fixed)
+        coarse = sum(_TRIAL_STEPS * grid.size for grid, _ in levels[:2])
+        trials = Part("trials", 0, self.costs * self.trials * coarse if self.trials > 1 else 0.0)
+        inverse = Part("inverse", 0, INVERSE * levels[-1][0].size)
+        return (*linear_parts(pair), trials, *level_parts(levels, self.costs), inverse)
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         recorder = Recorder(context.progress)
@@ -204,7 +215,11 @@ class Bending(AbstractMethod):
             return matrix
         recorder.say("trials", "trying linear starts")
         levels = self.grids(fixed)
-        short = [(grid, 30) for grid, _ in levels[:2] if grid is levels[0][0] or grid.size < _TRIAL_VOXELS]
+        short = [
+            (grid, _TRIAL_STEPS)
+            for grid, _ in levels[:2]
+            if grid is levels[0][0] or grid.size < _TRIAL_VOXELS
+        ]
         ends = []
         for number, (_, m) in enumerate(tried, start=1):
             recorder.progress(Event("trials", level=number, levels=len(tried)))

@@ -16,6 +16,7 @@ from coincide.methods.base import Context, Solution, Status
 from coincide.methods.classical.linear import Voxels, normalised
 from coincide.methods.classical.searching import Searching
 from coincide.methods.classical.surface_start import linear_start
+from coincide.methods.parts import Part, linear_parts
 from coincide.methods.recorder import Recorder
 from coincide.ops.block_matching import match_blocks
 from coincide.ops.sample import sample_affine
@@ -30,6 +31,8 @@ from coincide.transforms.linear import Affine
 _SIZE = {2: 7, 3: 4}
 """Voxels of a block along each axis."""
 _REACH = 3
+_COSTS = 400e-9
+"""Processor seconds per voxel and round, at most."""
 _STILL = 0.01
 """Share of a voxel that the transform must move the blocks for another round."""
 _SHOWN = 2000
@@ -62,6 +65,11 @@ class Blocks(Searching):
     rounds: Count = 15
     blocks: Annotated[int, Range(50)] = 4000
     fine: Voxels = 600_000
+
+    def parts(self, pair: Pair) -> tuple[Part, ...]:
+        start, _ = linear_parts(pair)
+        grids = [grid for _, grid in self.linear(NMI()).levels(pair.fixed)]
+        return start, Part("blocks", 0, self.rounds * sum(_COSTS * grid.size + 0.01 for grid in grids))
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         linear_start(pair, self.model)  # refuses a deformation

@@ -16,6 +16,7 @@ from coincide.methods.classical.linear import Linear
 from coincide.methods.classical.outlines import Outlines, outlines
 from coincide.methods.classical.surface_start import closeness, linear_start, shown
 from coincide.methods.classical.surfaces import SurfaceOptions
+from coincide.methods.parts import Part, linear_parts
 from coincide.methods.recorder import Recorder
 from coincide.optimise.closest import Closest
 from coincide.optimise.fit import Model
@@ -30,6 +31,8 @@ _ALIKE = 0.2
 """Residual of Fourier descriptors, as a share of the outline's size, up to which two outlines are of one shape."""
 _APART = 0.15
 """Mean distance of the outlines in the end, as a share of their size, from which on nothing corresponds."""
+_COSTS = 2e-6
+"""Processor seconds per voxel for outlines and the maps of the distance from them, at most."""
 _POINTS, _DENSE, _TRIM = 4000, 30_000, 0.1
 """Points that are looked at to say how well the outlines fit, of how many, and the share that need no partner."""
 
@@ -75,6 +78,12 @@ class Boundary(SurfaceOptions):
     def steered_by(self) -> tuple[str, ...]:
         # points have no outline
         return tuple(kind for kind in super().steered_by if kind == "labels" or self.source == "grown")
+
+    def parts(self, pair: Pair) -> tuple[Part, ...]:
+        looked = Part("outlines", 0, 0.3 + _COSTS * (pair.fixed.grid.size + pair.moving.grid.size))
+        if self.transform != "deformable":
+            return looked, *linear_parts(pair), *linear_parts(pair)
+        return looked, *linear_parts(pair), *Deformable(similarity=MSE(), trials=1, cubic=False).parts(pair)
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         recorder = Recorder(context.progress)

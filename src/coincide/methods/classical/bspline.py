@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 
@@ -38,6 +38,8 @@ class BSpline(Bending):
     Raises:
         OptionError: a number out of its range.
     """
+
+    costs: ClassVar[float] = 130e-9
 
     similarity: Similarity = LNCC()  # noqa: RUF009 - frozen
     iterations: tuple[Whole, ...] = (60, 60, 60, 60, 40, 0)

@@ -12,6 +12,7 @@ from coincide.features.surface import bare
 from coincide.methods.base import Context, Solution, Status
 from coincide.methods.classical.field import field_grid, settled
 from coincide.methods.classical.surface_start import Laid, LayingOptions, closeness, lay
+from coincide.methods.parts import Part
 from coincide.methods.recorder import Recorder
 from coincide.ops.jacobian import determinants
 from coincide.optimise.closest import Closest
@@ -32,6 +33,8 @@ _KNOWN = 0.3
 """Share of the mean from which on what a point accounts for is a partner."""
 _KNOWN_TO = 0.25
 """Share of the distance between a surface's points that Gaussians need not be narrower than."""
+_STEP, _FIELDS = 2e-8, {2: 1.0, 3: 6.0}
+"""Processor seconds for each two points and step, and for the field and its inverse, at most."""
 _LOOSE = 2.0
 """Times the distance of the surfaces after the search that the Gaussians are wide at first."""
 
@@ -64,6 +67,11 @@ class Cpd(LayingOptions):
     points: Annotated[int, Range(50)] = 1500
     iterations: Count = 150
     least_jacobian: ShareBelowOne = 0.1
+
+    def parts(self, pair: Pair) -> tuple[Part, ...]:
+        stage = 0.2 + _STEP * self.iterations * self.points**2
+        bent = (Part("cpd bending", 0, 2 * stage), Part("inverse", 0, _FIELDS[pair.dim]))
+        return *super().parts(pair), Part("cpd", 0, stage), *(bent if self.transform == "deformable" else ())
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         recorder = Recorder(context.progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from coincide.methods.classical.bending import Bending
 from coincide.optimise.demons import Push, follow_demons
@@ -33,6 +33,8 @@ class Demons(Bending):
     Raises:
         OptionError: an unknown name, or a number out of its range.
     """
+
+    costs: ClassVar[float] = 150e-9
 
     update: Literal["diffeomorphic", "additive"] = "diffeomorphic"
     forces: Literal["symmetric", "fixed", "moving"] = "symmetric"

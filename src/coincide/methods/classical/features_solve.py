@@ -16,6 +16,7 @@ from coincide.methods.classical.features_bend import bend
 from coincide.methods.classical.features_options import KeypointOptions
 from coincide.methods.classical.features_view import Seen, see
 from coincide.methods.classical.field import field_grid, fielded
+from coincide.methods.parts import Part
 from coincide.methods.recorder import Recorder
 from coincide.optimise.consensus import Agreement, Consensus, agree, agree_opencv, settle
 from coincide.optimise.fit import Model
@@ -35,6 +36,8 @@ _FIELD = {2: 300, 3: 100}
 """Voxels across the field that stands in for a spline; it bends over no shorter lengths than its points lie apart."""
 _REACHES = (1.0, 0.7, 0.5)
 """How far, in the largest tolerance, each search for a spline looks for partners round the one before."""
+_MATCHING, _SPLINE = 1.0, 4.0
+"""Processor seconds at most."""
 _LEAST_JACOBIAN = 0.1
 """Smallest Jacobian determinant that a spline may have, relative to its linear part."""
 _NARROWER = 0.02
@@ -42,6 +45,12 @@ _NARROWER = 0.02
 
 
 Detect = Callable[[Seen], Keypoints]
+
+
+def keypoint_parts(looking: float, model: str) -> tuple[Part, ...]:
+    """The parts of a run by keypoints that are looked for in so many processor seconds."""
+    spline = (Part("spline", 0, _SPLINE),) if model == "thin_plate" else ()
+    return Part("keypoints", 0, looking), Part("matching", 0, _MATCHING), *spline
 
 
 def solve_by_keypoints(
@@ -196,6 +205,7 @@ def _straight(
 def _bent(recorder: Recorder, search: Search, agreement: Agreement, start: Affine, pair: Pair) -> Solution:
     """The thin-plate spline near the pairs that their neighbours bear out."""
     with recorder.timed("spline"):
+        recorder.say("spline", "fitting a spline")
         size = np.ptp(pair.fixed.grid.corners, axis=0).max()
         grid = field_grid(pair.fixed.grid, max(float(pair.fixed.grid.spacing.max()), size / _FIELD[pair.dim]))
         first: Transform = Affine(agreement.matrix)

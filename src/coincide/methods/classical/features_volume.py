@@ -12,13 +12,16 @@ from coincide.features.keypoints import Keypoints
 from coincide.features.volume import volume_keypoints
 from coincide.methods.base import Context, Solution
 from coincide.methods.classical.features_options import TurningOptions
-from coincide.methods.classical.features_solve import solve_by_keypoints
+from coincide.methods.classical.features_solve import keypoint_parts, solve_by_keypoints
 from coincide.methods.classical.features_view import Seen
+from coincide.methods.parts import Part
 from coincide.options import Positive
 from coincide.pair import Pair
 
 _VOXELS = 2e6
 """Voxels beyond which more cost much and bring little."""
+_COSTS = 1e-6
+"""Processor seconds per voxel that keypoints are looked for in, at most."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,14 @@ class Keypoints3d(TurningOptions):
     describe: Literal["gradient", "mind"] = "gradient"
     contrast: Positive = 0.004
 
+    def parts(self, pair: Pair) -> tuple[Part, ...]:
+        spacing = self._spacing(pair)
+        volumes = [float(np.prod(i.grid.spacing * i.grid.shape)) for i in (pair.fixed, pair.moving)]
+        return keypoint_parts(0.3 + _COSTS * sum(volumes) / spacing**3, self.model)
+
+    def _spacing(self, pair: Pair) -> float:
+        return self.spacing or max(_suits(image.grid) for image in (pair.fixed, pair.moving))
+
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         if pair.dim != 3:
             raise DimensionError(
@@ -47,7 +58,7 @@ class Keypoints3d(TurningOptions):
                 seen.values, seen.mask, self.number, self.contrast, self.upright, self.describe
             )
 
-        spacing = self.spacing or max(_suits(image.grid) for image in (pair.fixed, pair.moving))
+        spacing = self._spacing(pair)
         return solve_by_keypoints(pair, context, detect, self, (spacing, spacing))
 
 

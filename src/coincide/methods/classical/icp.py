@@ -7,6 +7,7 @@ from typing import Literal
 
 from coincide.methods.base import Context, Solution, Status
 from coincide.methods.classical.surface_start import LayingOptions, closeness, lay, shown
+from coincide.methods.parts import Part
 from coincide.methods.recorder import Recorder
 from coincide.optimise.closest import approach
 from coincide.options import ShareBelowOne
@@ -15,6 +16,8 @@ from coincide.transforms.linear import Affine
 
 _TOLERANCE = 1e-4
 """Share of the anatomy's size that a step must move the surface."""
+_STEP = 3e-6
+"""Processor seconds per point and step, at most."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,9 @@ class Icp(LayingOptions):
     model: Literal["translation", "rigid", "similarity", "affine"] = "rigid"
     metric: Literal["auto", "point", "plane"] = "auto"
     trim: ShareBelowOne = 0.1
+
+    def parts(self, pair: Pair) -> tuple[Part, ...]:
+        return *super().parts(pair), Part("icp", 0, 0.2 + _STEP * self.iterations * self.points)
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         recorder = Recorder(context.progress)

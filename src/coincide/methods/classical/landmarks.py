@@ -12,6 +12,7 @@ from coincide.errors import OptionError, PointsError
 from coincide.features.matches import Matches
 from coincide.methods.base import AbstractMethod, Context, Solution, Status
 from coincide.methods.classical.field import field_grid, fielded
+from coincide.methods.parts import Part
 from coincide.methods.recorder import Recorder
 from coincide.optimise.fit import Model, fit_linear
 from coincide.options import NotNegative, Positive, ShareBelowOne
@@ -23,6 +24,8 @@ from coincide.transforms.thin_plate import fit_thin_plate, left_out
 _STIFFNESSES = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 30.0)
 _TRIED = 150
 """Landmarks that are left out, one at a time, to see what the others make of them."""
+_FIELD, _LEFT_OUT = 4.0, 2e-4
+"""Processor seconds for a spline's field and inverse, and for the square of the number of landmarks, at most."""
 _STRANGE, _TOLD = 5.0, 4
 """Times the median by which a landmark is missed that deserves a look; and how many of them are told of."""
 
@@ -54,6 +57,11 @@ class Landmarks(AbstractMethod):
     weights: tuple[Positive, ...] = ()
     spacing: NotNegative = 0.0
     least_jacobian: ShareBelowOne = 0.1
+
+    def parts(self, pair: Pair) -> tuple[Part, ...]:
+        number = 0 if pair.landmarks is None else len(pair.landmarks[0])
+        spline = _FIELD + _LEFT_OUT * number**2 if self.transform == "deformable" else 0.0
+        return (Part("landmarks", 0, 0.2 + spline),)
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         recorder = Recorder(context.progress)

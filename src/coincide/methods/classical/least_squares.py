@@ -13,6 +13,7 @@ from coincide.methods.base import Context, Solution
 from coincide.methods.classical.linear import normalised
 from coincide.methods.classical.searching import Searching
 from coincide.methods.classical.surface_start import linear_start
+from coincide.methods.parts import Part, linear_parts
 from coincide.methods.recorder import Recorder
 from coincide.ops.moments import moments
 from coincide.pair import Pair
@@ -44,6 +45,9 @@ class LeastSquares(Searching):
     """
 
     intensities: Literal["linear", "same"] = "linear"
+
+    def parts(self, pair: Pair) -> tuple[Part, ...]:
+        return linear_parts(pair)
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         linear_start(pair, self.model)  # refuses a deformation

@@ -12,6 +12,8 @@ from coincide.image import Image
 from coincide.methods.base import Context, Solution, Status
 from coincide.methods.classical.bending import Bending, level_of
 from coincide.methods.classical.linear import normalised
+from coincide.methods.parts import Part
+from coincide.ops.memory import require
 from coincide.optimise.posterior import Posterior, Prior, noise_of, rounded
 from coincide.optimise.progress import Event
 from coincide.optimise.spline import Lattice, Restraint, follow_spline
@@ -29,8 +31,12 @@ _POINTS = {2: 40_000, 3: 30_000}
 _FIRST_AMPLITUDE = 0.03
 """Of the displacement, as a share of the grid's size, before the images are asked."""
 _TOLERANCE, _FOLDING = 0.002, 10.0
+_MATRICES = 5
+"""Square matrices, of as many rows as there are coefficients, that are held at a time."""
 _LENGTH = 1.5
 """Of the prior, in control-point distances: measured to cover the truth best."""
+_TELLS = {2: 0.2, 3: 3.0}
+"""Processor seconds to work out what images and prior say together, at most."""
 _AGAIN = 4
 """Times that the amplitude is found anew from the posterior it leads to, at the end."""
 
@@ -68,6 +74,15 @@ class Map(Bending):
     @property
     def compared(self) -> Similarity:
         return MSE()
+
+    def parts(self, pair: Pair) -> tuple[Part, ...]:
+        # every level is followed anew in each round, and asked what it tells after all but the last
+        told = _TELLS[pair.dim] * (self.rounds - 1)
+        bends = tuple(
+            replace(part, seconds=self.rounds * part.seconds + told) if part.stage == "deformable" else part
+            for part in super().parts(pair)
+        )
+        return (*bends, Part("uncertainty", 0, _TELLS[pair.dim] * (_AGAIN + 1)))
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         solution = super().solve(pair, context)
@@ -124,7 +139,14 @@ class Map(Bending):
         return field
 
     def _lattice(self, grid: Grid) -> Lattice:
-        return Lattice(grid, self.spacing or _size(grid) / _ACROSS[grid.dim])
+        lattice = Lattice(grid, self.spacing or _size(grid) / _ACROSS[grid.dim])
+        number = grid.dim * int(np.prod(lattice.shape))
+        require(
+            _MATRICES * 8 * number**2,
+            f"what is known of each of {number:,} coefficients with each other",
+            "Take a larger spacing, or leave it out.",
+        )
+        return lattice
 
     def _first(self, lattice: Lattice) -> Prior:
         return Prior(

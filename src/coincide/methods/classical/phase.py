@@ -16,7 +16,9 @@ from coincide.grid import Grid
 from coincide.image import Image
 from coincide.methods.base import AbstractMethod, Context, Solution, Status
 from coincide.methods.classical.surface_start import linear_start
+from coincide.methods.parts import Part
 from coincide.methods.recorder import Recorder
+from coincide.ops.memory import require
 from coincide.optimise.phase import Peak, shift_between, turns_between
 from coincide.options import NotNegative, Range, Share
 from coincide.pair import Pair
@@ -26,8 +28,12 @@ from coincide.transforms.linear import Affine, about, rotation_matrix, translati
 
 _LARGEST = {2: 384, 3: 112}
 """Voxels along the longest axis that are looked at, at most, where nothing else is asked for."""
+_BYTES = 100
+"""Memory for each voxel: both images, their spectra, and what is worked out from them, in complex double precision."""
 _TRIES = 60
 """Shifts that are looked for, at most, to find turn and size to a fraction of a degree."""
+_COSTS = 3e-7
+"""Processor seconds per voxel of the lattice and shift, at most."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,8 @@ class Phase(AbstractMethod):
         spacing: voxel size that is looked at, mm; 0 takes the fixed image's, or a larger one that suffices.
         taper: share of each image, from either border, over which it fades out, so that the border is no edge.
         least_coherence: share of the frequencies that must agree; below it the images are taken for different things.
-        least_clearness: times that the peak must be higher than the next one.
+        least_clearness: times that the peak must be higher than the next one. Pictures of one thing reach 5 and more,
+            9 where they share but a half; unrelated ones, or two people's, up to 3 at a place that means nothing.
 
     Raises:
         OptionError: an unknown model, or a number out of its range.
@@ -54,10 +61,18 @@ class Phase(AbstractMethod):
     spacing: NotNegative = 0.0
     taper: Annotated[float, Range(0, 0.5)] = 0.1
     least_coherence: Share = 0.03
-    least_clearness: NotNegative = 1.5
+    least_clearness: NotNegative = 3.0
+
+    def parts(self, pair: Pair) -> tuple[Part, ...]:
+        shape, _ = _lattice(pair, self.spacing)
+        shifts = 1 if self._model(pair) == "translation" else _TRIES + 12
+        return (Part("phase", 0, 0.2 + _COSTS * shifts * float(np.prod(shape))),)
+
+    def _model(self, pair: Pair) -> str:
+        return self.model if self.model != "auto" else "similarity" if pair.dim == 2 else "translation"
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
-        model = self.model if self.model != "auto" else "similarity" if pair.dim == 2 else "translation"
+        model = self._model(pair)
         if pair.dim == 3 and model != "translation":
             raise OptionError(
                 f"phase finds no {model} in 3-D, where spectra give a shift alone. Take model=translation, or blocks."
@@ -78,9 +93,11 @@ class Phase(AbstractMethod):
             f"{100 * peak.coherence:.0f} % of the frequencies agree on the shift; the peak is {peak.clearness:.1f} "
             "times as high as the next."
         )
-        recorder.decide(told)
-        transform = Affine(found, pair.fixed.grid.centre)
         weak = peak.coherence < self.least_coherence or peak.clearness < self.least_clearness
+        recorder.decide(
+            f"{told} That is too little to go by: they may show different things." if weak else told
+        )
+        transform = Affine(found, pair.fixed.grid.centre)
         status = Status.NO_CORRESPONDENCE if weak else Status.SUCCEEDED
         return recorder.solution(transform, transform.inverse(), status)
 
@@ -91,12 +108,7 @@ class _Spectra:
     def __init__(self, options: Phase, pair: Pair):
         images = [_faded(normalise(image), options.taper) for image in (pair.fixed, pair.moving)]
         self.fixed, self.moving = images
-        across = np.array([np.ptp(i.grid.corners @ pair.fixed.grid.direction, axis=0) for i in images]).max(0)
-        own = float(np.prod(pair.fixed.grid.spacing) ** (1 / pair.dim))
-        spacing = options.spacing or max(own, float(across.max()) / _LARGEST[pair.dim])
-        across = np.full(pair.dim, np.linalg.norm(across)) if pair.dim == 2 else across
-        # half as wide again: a shift by up to that much goes round to no wrong place
-        shape = [fft.next_fast_len(int(np.ceil(1.5 * a / spacing)) + 1, real=True) for a in across]
+        shape, spacing = _lattice(pair, options.spacing)
         u, _, vt = np.linalg.svd(pair.fixed.grid.direction)
         origin = pair.fixed.grid.centre - u @ vt @ (spacing * (np.array(shape) // 2))
         self.grid = Grid.from_spacing(shape, spacing, origin, u @ vt)
@@ -143,6 +155,22 @@ class _Spectra:
         middle = np.array(self.grid.shape) // 2
         turn = about(scale * rotation_matrix(angle), np.zeros(2), middle).matrix
         return self.grid.affine @ turn @ self.grid.inverse_affine
+
+
+def _lattice(pair: Pair, spacing: float) -> tuple[list[int], float]:
+    """Shape and voxel size (mm) of the lattice that both images are laid on; a spacing of 0 leaves the size to it."""
+    across = np.array(
+        [np.ptp(i.grid.corners @ pair.fixed.grid.direction, axis=0) for i in (pair.fixed, pair.moving)]
+    )
+    across = across.max(0)
+    own = float(np.prod(pair.fixed.grid.spacing) ** (1 / pair.dim))
+    spacing = spacing or max(own, float(across.max()) / _LARGEST[pair.dim])
+    across = np.full(pair.dim, np.linalg.norm(across)) if pair.dim == 2 else across
+    # half as wide again: a shift by up to that much goes round to no wrong place
+    wide = np.ceil(1.5 * across / spacing) + 1
+    told = f"spectra of {np.prod(wide):,.0f} voxels of {spacing:g} mm"
+    require(int(_BYTES * np.prod(wide)), told, "Take a larger spacing, or leave it out.")
+    return [fft.next_fast_len(int(n), real=True) for n in wide], spacing
 
 
 def _faded(image: Image, share: float) -> Image:

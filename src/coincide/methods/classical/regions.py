@@ -15,6 +15,7 @@ from coincide.methods.base import AbstractMethod, Context, Solution, Status
 from coincide.methods.classical.landmarks import Landmarks
 from coincide.methods.classical.surface_start import linear_start
 from coincide.methods.classical.surfaces import grown
+from coincide.methods.parts import Part
 from coincide.methods.recorder import Recorder
 from coincide.optimise.consensus import Agreement, Consensus, agree
 from coincide.optimise.fit import Model, fewest
@@ -30,6 +31,8 @@ _LIKE = 0.5
 """Difference of shape, in logarithms of lengths, from which on two regions are not the same."""
 _TOLERANCE = 0.03
 """How far the centres of partners may lie apart, as a share of the image's size."""
+_COSTS = 3e-6
+"""Processor seconds per voxel in which regions are looked for, at most."""
 _SURE = -8.0
 """log10 of how many agreements by chance are taken for none."""
 
@@ -71,6 +74,11 @@ class RegionMatching(AbstractMethod):
     @property
     def steered_by(self) -> tuple[str, ...]:
         return {"auto": ("labels",), "labels": ("labels",), "grown": ("landmarks",)}.get(self.source, ())
+
+    def parts(self, pair: Pair) -> tuple[Part, ...]:
+        looked = 0.3 + _COSTS * (pair.fixed.grid.size + pair.moving.grid.size)
+        laid = Landmarks(self.transform).parts(pair)
+        return Part("regions", 0, looked), Part("matching", 0, 0.5), *laid
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         recorder = Recorder(context.progress)

@@ -10,6 +10,7 @@ import numpy as np
 from coincide.errors import OptionError, PointsError
 from coincide.features.matches import Matches
 from coincide.methods.classical.surfaces import SurfaceOptions, surfaces
+from coincide.methods.parts import Part
 from coincide.methods.recorder import Recorder
 from coincide.optimise.closest import Closest, Metric, Pairs
 from coincide.optimise.closest_starts import search
@@ -22,6 +23,8 @@ _DENSE = 30_000
 """Points of a surface among which the others look for their nearest."""
 _USUAL = 4.0
 """Times the median distance up to which a pair is usual."""
+_EXTRACTS, _SEARCHES = 1e-6, {2: 1.0, 3: 4.0}
+"""Processor seconds per voxel for the surfaces, and for the search from the usual number of starts, at most."""
 _SHOWN = 2000
 """Pairs that are kept with the solution, to look at."""
 
@@ -37,6 +40,14 @@ class LayingOptions(SurfaceOptions):
 
     points: Annotated[int, Range(50)] = 4000
     iterations: Count = 100
+
+    def parts(self, pair: Pair) -> tuple[Part, ...]:
+        looked = Part("surfaces", 0, 0.3 + _EXTRACTS * (pair.fixed.grid.size + pair.moving.grid.size))
+        if pair.initial is not None:
+            return (looked,)
+        return looked, Part(
+            "start", 0, _SEARCHES[pair.dim] * self.points / 4000 * max(1.0, self.starts / 200)
+        )
 
 
 @dataclass(frozen=True, eq=False)
