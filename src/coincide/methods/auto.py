@@ -165,8 +165,8 @@ _ONE_PERSON = 0.9
 _ROUGH = 150_000
 """Voxels of the finest level of a linear stage that a quick deformation follows."""
 _PEOPLE = 125.0
-"""Voxels along the anatomy's size on the finest level between two people, 1.25 mm on a brain (of which `fast` leaves out
-the last): what is finer costs twice the time and adds .006 to the Dice of brains; `accurate` goes there."""
+"""Voxels along the anatomy's size on the finest level between two people, 1.25 mm on a brain (`fast` leaves the last
+level out): what is finer costs twice the time and adds .006 to the Dice of brains; `accurate` goes there."""
 _MOTION = Deformable(coarsest=18.0, force_sigma=2.0, momentum=0.2)
 _MIND = Deformable(force_sigma=4.0, field_sigma=2.0, momentum=0.2)
 _NMI = Deformable(force_sigma=3.0, field_sigma=1.5, momentum=0.0)
