@@ -9,6 +9,7 @@ import numpy as np
 
 from coincide.grid import Grid
 from coincide.ops.field import invert
+from coincide.ops.memory import require
 from coincide.regularity.folding import unfold
 from coincide.transforms.base import Transform
 from coincide.transforms.displacement import Displacement, to_world
@@ -17,6 +18,8 @@ from coincide.transforms.thin_plate import bending
 
 _MOST = {2: 1_000_000, 3: 2_000_000}
 """Voxels of a field beyond which a finer one costs much and, as such maps are smooth, brings nothing."""
+_BYTES = 190
+"""Peak memory for each voxel of a field, as for one that is registered."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +69,17 @@ def field_grid(grid: Grid, spacing: float = 0.0) -> Grid:
     Args:
         grid: of the fixed image.
         spacing: mm; 0 takes that of `grid`, or a larger one that suffices.
+
+    Raises:
+        ResourceError: memory would not suffice for a field as fine as that.
     """
     if spacing:
-        return grid.orthogonalised(spacing)
+        fine = grid.orthogonalised(spacing)
+        require(
+            _BYTES * fine.size,
+            f"a field of {fine.size:,} voxels of {spacing:g} mm",
+            "Take a larger spacing, or leave it out.",
+        )
+        return fine
     largest = (grid.size * grid.voxel_volume / _MOST[grid.dim]) ** (1 / grid.dim)
     return grid.orthogonalised(np.maximum(grid.spacing, largest))
