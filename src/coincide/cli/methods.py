@@ -37,7 +37,8 @@ def list_options(known: list[dict[str, Any]]) -> None:
         for column in ("  option", "default", "values", ""):
             table.add_column(column, header_style="dim", overflow="fold")
         for option in method["options"]:
-            cells = (f"  {option['name']}", _plain(option["default"]), option["type"], option["help"])
+            values = ", ".join(filter(None, (option["type"], option["range"])))
+            cells = (f"  {option['name']}", _plain(option["default"]), values, option["help"])
             table.add_row(*(Text(cell.replace("`", "")) for cell in cells))
         if method["options"]:
             console.out.print(table)
