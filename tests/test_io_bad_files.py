@@ -264,6 +264,13 @@ def test_masks_from_files(tmp_path):
         as_mask(tmp_path / "m.nii", Grid((3, 4, 5), np.eye(4)))
 
 
+def test_what_is_not_a_number_marks_nothing():
+    values = np.where(np.arange(60).reshape(3, 4, 5) < 40, 1.0, np.nan)
+    with pytest.warns(InputWarning, match="20 of 60 voxels are NaN"):
+        mask = as_mask(nib.Nifti1Image(values, np.eye(4)), image_of(values).grid)
+    assert np.array_equal(mask.numpy(), values == 1)
+
+
 def test_an_image_is_no_mask():
     grid = Grid((10, 12, 8), np.eye(4))
     soft = np.random.default_rng(0).random(grid.shape)

@@ -179,6 +179,8 @@ def as_mask(source: Any, grid: Grid, name: str = "mask") -> torch.Tensor:
         )
     _check_marks(image.data[0], name)
     mask = image.data[0] >= 0.5
+    if image.mask is not None:
+        mask = mask & image.mask  # what is not a number marks nothing
     if not bool(mask.any()):
         raise MaskError(
             f"{name}: the mask is empty (0 of {mask.numel():,} voxels). Check it, or leave it out."
