@@ -55,7 +55,7 @@ def configured(
     if use_landmarks and not chosen.follows_landmarks:
         if "use_landmarks" not in names:
             raise OptionError(
-                f"method {name_of(chosen)!r} is steered by intensities alone (it has no option 'use_landmarks'). "
+                f"method {name_of(chosen)!r} goes by the images alone (it has no option 'use_landmarks'). "
                 f"{_STEERED}. Leave --use-landmarks out, or take one of these."
             )
         changes["use_landmarks"] = True

@@ -123,17 +123,13 @@ def _expected(value: Any, hint: Any) -> str:
     """What was expected in the place of `value`, in words; empty where `value` will do."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
+        if wrong := _expected(value, arguments[0]):
+            return f"{wrong}, {range_of(hint)}"
         ranges = [r for r in hint.__metadata__ if isinstance(r, Range)]
-        wrong = _expected(value, arguments[0])
-        return (
-            f"{wrong}, {range_of(hint)}"
-            if wrong
-            else ""
-            if all(value in r for r in ranges)
-            else range_of(hint)
-        )
+        return "" if all(value in r for r in ranges) else range_of(hint)
     if origin is typing.Literal:
-        return "" if value in arguments else " or ".join(map(str, arguments))
+        fine = isinstance(value, bool | int | str) and value in arguments
+        return "" if fine else " or ".join(map(str, arguments))
     if origin in (typing.Union, types.UnionType):
         wrong = [_expected(value, one) for one in arguments]
         return " or ".join(wrong) if all(wrong) else ""
