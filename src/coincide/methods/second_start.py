@@ -11,7 +11,7 @@ from coincide.image import Image
 from coincide.methods.base import Context, Solution, Status
 from coincide.methods.classical.bending import Bending, level_of
 from coincide.methods.classical.features import Harris
-from coincide.optimise.deformable import compare
+from coincide.optimise.deformable import Level, compare
 from coincide.pair import Pair
 
 _TIE = 0.005
@@ -43,11 +43,11 @@ def better_start(
     grid = chosen.grids(fixed)[-1][0]
     still = torch.zeros((grid.dim, *grid.shape))
 
-    def ended(*ends: Solution) -> list[float]:
-        levels = [level_of(grid, fixed, moving, end.transform, chosen.cubic) for end in ends]
-        return compare(levels, [still] * len(ends), chosen.compared)
+    def end(solution: Solution) -> Level:
+        return level_of(grid, fixed, moving, solution.transform, chosen.cubic)
 
-    if (value := ended(first)[0]) < -_ALIKE:
+    here = end(first)
+    if (value := compare([here], [still], chosen.compared)[0]) < -_ALIKE:
         # pictures of one thing: a start by keypoints could only bend what a turn explains
         return _told(
             first,
@@ -62,7 +62,7 @@ def better_start(
     if start.status is not Status.SUCCEEDED:
         return _told(first, "Keypoints did not agree on another start.")
     second = chosen.solve(replace(pair, initial=start.transform), context)
-    values = ended(first, second)
+    values = compare([here, end(second)], [still] * 2, chosen.compared)
     ends = f"{chosen.compared.name} {values[1]:.3f}, {values[0]:.3f} from the linear one"
     if second.status is not Status.SUCCEEDED or values[0] < values[1] - _TIE * abs(values[1]):
         return _told(first, f"From a start by keypoints the deformation ended worse ({ends}).")

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from coincide.ops.grouped import grouped_map, grouped_moments
-from coincide.ops.histogram import nearest_bin
 from coincide.similarity.base import (
     Evaluation,
     Prepared,
@@ -19,9 +18,8 @@ from coincide.similarity.base import (
     all_float32_on_cpu,
     combined,
     single_channel,
-    weights_of,
 )
-from coincide.similarity.nmi import Bins, Tail, unit_range
+from coincide.similarity.nmi import Bins, Tail, binned
 
 # An image whose variance is below this share of its mean square differs from a constant by rounding alone.
 _CONSTANT = 1e-12
@@ -62,9 +60,7 @@ class CorrelationRatio(Similarity):
 
     def prepare(self, fixed, mask=None):
         """Put the fixed image into bins."""
-        weights = weights_of(fixed, mask)
-        index = nearest_bin(unit_range(single_channel(fixed, "CR"), mask, self.tail)[0], self.bins)
-        return Unexplained(index.contiguous(), weights, self.bins)
+        return Unexplained(*binned(single_channel(fixed, "CR"), mask, self.bins, self.tail), self.bins)
 
 
 @dataclass(frozen=True, eq=False)

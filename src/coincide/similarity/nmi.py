@@ -75,9 +75,14 @@ class NMI(Similarity):
 
     def prepare(self, fixed, mask=None):
         """Put the fixed image into bins."""
-        weights = weights_of(fixed, mask)
-        index = nearest_bin(self.features(fixed, mask=mask)[0], self.bins)
-        return Information(index.contiguous(), weights, self.bins, self.normalised)
+        index, weights = binned(single_channel(fixed, "NMI"), mask, self.bins, self.tail)
+        return Information(index, weights, self.bins, self.normalised)
+
+
+def binned(fixed: Tensor, mask: Tensor | None, bins: int, tail: float) -> tuple[Tensor, Tensor]:
+    """The bin of every voxel of a fixed image `(1, *S)`, and its weight, both `(*S)`; arguments as for `NMI`."""
+    weights = weights_of(fixed, mask)
+    return nearest_bin(unit_range(fixed, mask, tail)[0], bins).contiguous(), weights
 
 
 def unit_range(image: Tensor, mask: Tensor | None, tail: float) -> Tensor:
