@@ -9,23 +9,25 @@ from torch.nn import functional as F
 from coincide.errors import OptionError
 from coincide.networks.blocks import Block, Hourglass, convolution, mean, packed, standardised
 from coincide.networks.flow import refined, to_the_middle, warped
+from coincide.ops.mind import mind_ssc
 from coincide.ops.neighbours import correlations, offsets
 
 
 class PyramidNetwork(nn.Module):
     """Stationary velocities between two images on one grid, from coarse to fine; swapped images give the negative.
 
-    One encoder looks at each image by itself. On each lattice, coarse to fine, both images' features are carried to the
-    middle between them along what was found before, compared at all neighbours of a voxel, and a small head says how
-    much further they are apart. It is asked for both orders of the images, and half the difference counts: so
-    `v(A, B) = −v(B, A)`, whatever it has learned. What it says are coefficients of quadratic B-splines, which are
-    brought from lattice to lattice by subdivision: there is nothing rougher in the field than the lattice can hold.
+    One encoder looks at each image by itself; beside what it has learned to see stand MIND's descriptions, which need
+    not be learned. On each lattice, coarse to fine, both images' features are carried to the middle between them along
+    what was found before, compared at all neighbours of a voxel, and a small head says how much further they are apart.
+    It is asked for both orders of the images, and half the difference counts: so `v(A, B) = −v(B, A)`, whatever it has
+    learned. What it says are coefficients of quadratic B-splines, which are brought from lattice to lattice by
+    subdivision: there is nothing rougher in the field than the lattice can hold.
 
     Args:
         dim: 2 or 3.
         channels: of the encoder's lattices and of the heads there; the first is half as fine as the input, and each
             half as fine as the one before.
-        matched: channels that are compared.
+        matched: channels of the encoder that are compared.
         rounds: how often each lattice is gone through, coarse to fine; the last is the first of the encoder's.
         spacing: mm of the input's voxels.
 
@@ -59,7 +61,8 @@ class PyramidNetwork(nn.Module):
         wide = channels[: len(rounds)][::-1]
         self.body = Hourglass(dim, channels, 0, inward=2**dim)
         self.narrow = nn.ModuleList(convolution(dim, n, matched, size=1) for n in wide)
-        self.heads = nn.ModuleList(_Head(dim, matched, n) for n in wide)
+        self.trust = nn.ParameterList(nn.Parameter(torch.tensor(-1.0)) for _ in wide)
+        self.heads = nn.ModuleList(_Head(dim, matched + (12 if dim == 3 else 4), n) for n in wide)
 
     def forward(self, fixed: Tensor, moving: Tensor, weight: Tensor) -> list[Tensor]:
         """The velocities from fixed to moving.
@@ -73,20 +76,39 @@ class PyramidNetwork(nn.Module):
             Coefficients in voxels of their lattice, coarse to fine; the last `(batch, dim, *shape / 2)`.
         """
         number, found = len(fixed), []
-        images = packed(standardised(torch.cat([fixed, moving])))
-        levels = self.body.levels(images)[-len(self.rounds) :]
+        images = standardised(torch.cat([fixed, moving]))
+        levels = self.body.levels(packed(images))[-len(self.rounds) :]
         velocity = torch.zeros(number, self.dim, *levels[0].shape[2:], device=fixed.device)
         asked = torch.log(weight)[:, None].float()
-        for x, narrow, head, rounds in zip(levels, self.narrow, self.heads, self.rounds):
+        told = described(images, len(self.rounds))
+        for x, own, narrow, trust, head, rounds in zip(
+            levels, told, self.narrow, self.trust, self.heads, self.rounds
+        ):
             if found:
                 velocity = refined(found[-1])
-            features = F.normalize(narrow(x).float(), dim=1)
+            share = torch.sigmoid(trust)
+            learned = F.normalize(narrow(x).float(), dim=1)
+            features = torch.cat([learned * share.sqrt(), own * (1 - share).sqrt()], 1)
             for _ in range(rounds):
                 back, on = to_the_middle(velocity)
                 one, other = warped(features[:number], back), warped(features[number:], on)
                 velocity = velocity + head(one, other, asked)
             found.append(velocity)
         return found
+
+
+@torch.no_grad()
+def described(images: Tensor, number: int) -> list[Tensor]:
+    """MIND of images `(batch, 1, *shape)` on `number` lattices, coarse to fine, each voxel's as a vector of length 1.
+
+    On each lattice it is that of the image twice as fine.
+    """
+    pool, found = (F.avg_pool2d if images.ndim == 4 else F.avg_pool3d), []
+    for _ in range(number):
+        channels = torch.stack([mind_ssc(image, 1, 1) for image in images])
+        found.append(F.normalize(pool(channels - channels.mean(1, keepdim=True), 2), dim=1))
+        images = pool(images, 2)
+    return found[::-1]
 
 
 class _Head(nn.Module):
