@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from coincide.cohort.fusion import FUSIONS, Joint, Local, Majority, fuse
 from coincide.errors import OptionError
@@ -33,7 +34,7 @@ def scene(dim: int, atlases: int = 4, seed: int = 0):
 @pytest.mark.parametrize("dim", [2, 3])
 def test_a_majority_is_a_majority(dim):
     target, images, labels, known, _ = scene(dim, 5)
-    fused, share = fuse(target, images, labels, known, Majority())
+    fused, share = fuse(target, images, labels, known, Majority(smooth=0))
     stack = np.stack(labels)
     for place in np.ndindex(target.shape):
         names, votes = np.unique(stack[(slice(None), *place)], return_counts=True)
@@ -51,7 +52,10 @@ def patch(image, place, radius):
 
 
 @pytest.mark.parametrize("dim", [2, 3])
-@pytest.mark.parametrize("rule", [Joint(search=0), Local(search=0), Joint(radius=1, search=0, sharpness=1.5)])
+@pytest.mark.parametrize(
+    "rule",
+    [Joint(0, search=0), Local(0, search=0), Joint(0, radius=1, search=0, sharpness=1.5)],
+)
 def test_weights_are_those_of_the_formula(dim, rule):
     target, images, labels, known, _ = scene(dim)
     fused, share = fuse(target, images, labels, known, rule)
@@ -74,6 +78,26 @@ def test_weights_are_those_of_the_formula(dim, rule):
         assert votes[fused[at]] == pytest.approx(max(votes.values()), rel=1e-4)
         tried += 1
     assert tried > 20
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_atlases_vote_for_what_lies_round_a_place_too(dim):
+    """Shares of a majority are those of the labels' maps, smoothed by a Gaussian that ends two voxels out."""
+    target, images, labels, known, _ = scene(dim, 5)
+    sigma = 1.0
+    fused, share = fuse(target, images, labels, known, Majority(smooth=sigma))
+    grid = np.stack(np.meshgrid(*[np.arange(-2, 3)] * dim, indexing="ij"))
+    kernel = np.exp(-(grid**2).sum(0) / (2 * sigma**2)) * ((grid**2).sum(0) <= 4)
+    names, stack = np.unique(labels), np.stack(labels)
+    votes = np.stack(
+        [ndimage.correlate((stack == n).mean(0), kernel / kernel.sum(), mode="nearest") for n in names]
+    )
+    split = (stack != stack[0]).any(0)
+    assert split.sum() > 30
+    np.testing.assert_allclose(share[split], votes.max(0)[split], atol=1e-5)
+    clear = split & (np.diff(np.sort(votes, 0)[-2:], axis=0)[0] > 1e-6)
+    np.testing.assert_array_equal(fused[clear], names[votes.argmax(0)][clear])
+    np.testing.assert_array_equal(fused[~split], labels[0][~split])
 
 
 @pytest.mark.parametrize("spec", ["joint:search=0,ridge=0.1", "local:search=0,power=2"])
@@ -111,7 +135,7 @@ def test_where_an_atlas_is_not_known_it_has_no_vote():
     known[0][:11] = False
     for layer in known:
         layer[:, :2] = False
-    fused, share = fuse(target, images, labels, known, Majority())
+    fused, share = fuse(target, images, labels, known, Majority(smooth=0))
     both = labels[1][:11, 2:] == labels[2][:11, 2:]
     np.testing.assert_array_equal(fused[:11, 2:][both], labels[1][:11, 2:][both])
     assert share[:11, 2:][~both] == pytest.approx(0.5)
@@ -140,7 +164,15 @@ def test_types_without_a_common_one_are_brought_together():
 
 @pytest.mark.parametrize(
     "spec",
-    ["joint:radius=0", "joint:search=9", "joint:ridge=0", "joint:sharpness=-1", "local:power=0", "staple"],
+    [
+        "joint:radius=0",
+        "joint:search=9",
+        "joint:ridge=0",
+        "joint:sharpness=-1",
+        "local:power=0",
+        "majority:smooth=3",
+        "staple",
+    ],
 )
 def test_odd_options_are_refused(spec):
     with pytest.raises(OptionError):

@@ -75,25 +75,51 @@ def _joint_weights(apart, sharpness, ridge, weights):
 
 
 @njit(cache=True)
-def _vote(names, weights, known):
-    """The name with the most weight, and its share of it all."""
-    total, most, winner = 0.0, -1.0, names[0]
-    for a in range(len(names)):
-        if not known[a]:
+def _gather(labels, known, at, around, near, weight, names, votes, number):
+    """Add an atlas's votes for the labels round a voxel to those there are; how many names there are then."""
+    for n in range(len(near)):
+        x = _within(at[0] + around[n, 0], labels.shape[0])
+        y = _within(at[1] + around[n, 1], labels.shape[1])
+        z = _within(at[2] + around[n, 2], labels.shape[2])
+        if not known[x, y, z]:
             continue
-        total += weights[a]
-        mine = 0.0
-        for b in range(len(names)):
-            if known[b] and names[b] == names[a]:
-                mine += weights[b]
-        if mine > most + 1e-12 or (mine > most - 1e-12 and names[a] < winner):
-            most, winner = mine, names[a]
+        place = 0
+        while place < number and names[place] != labels[x, y, z]:
+            place += 1
+        if place == number:
+            names[place], votes[place] = labels[x, y, z], 0.0
+            number += 1
+        votes[place] += weight * near[n]
+    return number
+
+
+@njit(cache=True)
+def _winner(names, votes, number):
+    """The name with the most votes, the lowest of those that tie, and its share of them all."""
+    total, most, winner = 0.0, -1.0, names[0]
+    for n in range(number):
+        total += votes[n]
+        if votes[n] > most + 1e-12 or (votes[n] > most - 1e-12 and names[n] < winner):
+            most, winner = votes[n], names[n]
     return winner, most / total if total > 0 else 0.0
 
 
 @njit(cache=True, parallel=True)
 def fuse_voxels(
-    places, target, images, labels, known, radius, offsets, kind, sharpness, ridge, winner, share
+    places,
+    target,
+    images,
+    labels,
+    known,
+    radius,
+    offsets,
+    around,
+    near,
+    kind,
+    sharpness,
+    ridge,
+    winner,
+    share,
 ):
     """Vote at `places`, each voxel by its own weights.
 
@@ -105,6 +131,8 @@ def fuse_voxels(
         known: `(atlas, I, J, K)` where each atlas says anything.
         radius: of the patches, `(3,)`.
         offsets: `(number, 3)` that are searched, the nearest first.
+        around: `(number, 3)` offsets whose labels each atlas votes for, the voxel itself first.
+        near: `(number,)` how much each of them counts.
         kind: `MAJORITY`, `LOCAL` or `JOINT`.
         sharpness: exponent of the weights.
         ridge: share of the mean error that the joint weights do not trust.
@@ -117,7 +145,7 @@ def fuse_voxels(
         i, j, k = places[n]
         wanted, trial, best = np.empty(size), np.empty(size), np.empty(size)
         apart = np.zeros((number, size))
-        names, weights = np.empty(number, labels.dtype), np.ones(number)
+        weights, at = np.ones(number), np.empty((number, 3), np.int64)
         there = np.empty(number, np.bool_)
         if kind != MAJORITY:
             _patch(target, i, j, k, radius, wanted)
@@ -133,7 +161,8 @@ def fuse_voxels(
                     apart[a, p] = abs(wanted[p] - best[p])
                     square += apart[a, p] * apart[a, p]
                 weights[a] = 1.0 / (square + ridge) ** sharpness
-            names[a], there[a] = labels[a, x, y, z], known[a, x, y, z]
+            at[a, 0], at[a, 1], at[a, 2] = x, y, z
+            there[a] = known[a, x, y, z]
         if kind == JOINT:
             _joint_weights(apart, sharpness, ridge, weights)
             total = 0.0
@@ -141,4 +170,9 @@ def fuse_voxels(
                 total += weights[a] if there[a] else 0.0
             if total <= 0:
                 weights[:] = 1.0
-        winner[n], share[n] = _vote(names, weights, there)
+        names, votes = np.empty(number * len(near), labels.dtype), np.empty(number * len(near))
+        found = 0
+        for a in range(number):
+            if there[a]:
+                found = _gather(labels[a], known[a], at[a], around, near, weights[a], names, votes, found)
+        winner[n], share[n] = _winner(names, votes, found) if found > 0 else (labels.dtype.type(0), 0.0)

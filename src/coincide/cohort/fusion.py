@@ -6,18 +6,30 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from coincide.cohort._fusion_kernels import JOINT, LOCAL, MAJORITY, fuse_voxels
-from coincide.errors import OptionError
+from coincide.options import Checked, Positive, Range
 
 _BLOCK = 3_000_000
 """Voxels, over all atlases, that are looked at together."""
 
 
-class AbstractFusion(ABC):
-    """A rule by which atlases vote. A frozen dataclass of its options."""
+@dataclass(frozen=True)
+class AbstractFusion(Checked, ABC):
+    """A rule by which atlases vote. A frozen dataclass of its options.
+
+    Args:
+        smooth: Gaussian over which an atlas votes for the labels round a place too, voxels: where an outline ends to
+            the voxel is chance, in every atlas; 0 lets it vote for the one label alone.
+
+    Raises:
+        OptionError: a number out of its range.
+    """
+
+    smooth: Annotated[float, Range(0, 2)] = 0.75
 
     @property
     @abstractmethod
@@ -35,6 +47,7 @@ class Rule:
         search: how far a better patch is looked for, voxels.
         sharpness: exponent of the weights.
         ridge: what keeps the weights from trusting any atlas wholly.
+        smooth: Gaussian over which an atlas votes, voxels.
     """
 
     kind: int
@@ -42,11 +55,17 @@ class Rule:
     search: int = 0
     sharpness: float = 1.0
     ridge: float = 0.0
+    smooth: float = 0.0
 
     @property
     def halo(self) -> int:
         """How far from a voxel anything is looked at, voxels."""
-        return self.radius + self.search
+        return max(self.radius, self.spread) + self.search
+
+    @property
+    def spread(self) -> int:
+        """How far from a voxel labels are voted for, voxels."""
+        return round(2 * self.smooth)
 
 
 @dataclass(frozen=True)
@@ -55,7 +74,7 @@ class Majority(AbstractFusion):
 
     @property
     def rule(self) -> Rule:
-        return Rule(MAJORITY)
+        return Rule(MAJORITY, smooth=self.smooth)
 
 
 @dataclass(frozen=True)
@@ -70,15 +89,8 @@ class PatchFusion(AbstractFusion):
         OptionError: a number out of its range.
     """
 
-    radius: int = 2
-    search: int = 1
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.radius <= 8 or not 0 <= self.search <= 8:
-            raise OptionError(
-                f"a fusion by patches needs a radius from 1 to 8 and a search from 0 to 8 voxels, found {self.radius} "
-                f"and {self.search}."
-            )
+    radius: Annotated[int, Range(1, 8)] = 2
+    search: Annotated[int, Range(0, 8)] = 1
 
 
 @dataclass(frozen=True)
@@ -95,16 +107,11 @@ class Local(PatchFusion):
         OptionError: a number out of its range.
     """
 
-    power: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.power > 0:
-            raise OptionError(f"the power must be above 0, found {self.power}.")
+    power: Positive = 0.5
 
     @property
     def rule(self) -> Rule:
-        return Rule(LOCAL, self.radius, self.search, self.power, 0.02)
+        return Rule(LOCAL, self.radius, self.search, self.power, 0.02, self.smooth)
 
 
 @dataclass(frozen=True)
@@ -122,19 +129,12 @@ class Joint(PatchFusion):
         OptionError: a number out of its range.
     """
 
-    sharpness: float = 2.0
-    ridge: float = 3.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.sharpness > 0 or not self.ridge > 0:
-            raise OptionError(
-                f"sharpness and ridge must be above 0, found {self.sharpness} and {self.ridge}."
-            )
+    sharpness: Positive = 2.0
+    ridge: Positive = 3.0
 
     @property
     def rule(self) -> Rule:
-        return Rule(JOINT, self.radius, self.search, self.sharpness, self.ridge)
+        return Rule(JOINT, self.radius, self.search, self.sharpness, self.ridge, self.smooth)
 
 
 FUSIONS: dict[str, type[AbstractFusion]] = {"joint": Joint, "local": Local, "majority": Majority}
@@ -144,7 +144,7 @@ FUSIONS: dict[str, type[AbstractFusion]] = {"joint": Joint, "local": Local, "maj
 def fuse(target: np.ndarray, images, labels, known, fusion: AbstractFusion) -> tuple[np.ndarray, np.ndarray]:
     """Several label maps as one.
 
-    Voxels on which all agree are not looked at again. Only a slab of the arrays is read at a time, so they may lie on
+    Voxels on which all agree are left as they are. Only a slab of the arrays is read at a time, so they may lie on
     the disk.
 
     Args:
@@ -166,7 +166,9 @@ def fuse(target: np.ndarray, images, labels, known, fusion: AbstractFusion) -> t
     radius = np.array([rule.radius] * target.ndim + [0] * flat)
     winner = np.zeros(shape, dtype)
     share = np.zeros(shape, np.float32)
-    offsets = _offsets(rule.search, target.ndim)
+    offsets, around = _offsets(rule.search, target.ndim), _offsets(rule.spread, target.ndim)
+    around = around[(around**2).sum(1) <= rule.spread**2]
+    near = np.exp(-(around**2).sum(1) / (2 * max(rule.smooth, 1e-3) ** 2))
     for low, high in _slabs(shape, len(images)):
         first, last = max(low - rule.halo, 0), min(high + rule.halo, shape[0])
         part = slice(first, last)
@@ -182,7 +184,7 @@ def fuse(target: np.ndarray, images, labels, known, fusion: AbstractFusion) -> t
         chosen, sure = np.empty(len(places), voters.dtype), np.empty(len(places), np.float64)
         deep = (slice(None),) * (target.ndim + 1) + (None,) * flat
         seen = (
-            np.stack([layer[part] for layer in images]) if rule.halo else np.zeros(voters.shape, np.float32)
+            np.stack([layer[part] for layer in images]) if rule.radius else np.zeros(voters.shape, np.float32)
         )
         fuse_voxels(
             np.pad(places, ((0, 0), (0, int(flat)))),
@@ -192,6 +194,8 @@ def fuse(target: np.ndarray, images, labels, known, fusion: AbstractFusion) -> t
             there[deep],
             radius,
             offsets,
+            around,
+            near,
             rule.kind,
             rule.sharpness,
             rule.ridge,
