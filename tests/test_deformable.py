@@ -10,7 +10,7 @@ from coincide.grid import Grid
 from coincide.methods import parse
 from coincide.methods.classical.deformable import Deformable
 from coincide.ops.jacobian import determinants
-from coincide.optimise.deformable import Level, steered, tapered, to_level
+from coincide.optimise.deformable import Steering, tapered, to_level
 from coincide.pair import Pair
 from coincide.points import Points
 from coincide.similarity import MIND, SIMILARITIES
@@ -158,15 +158,24 @@ def test_landmarks_pull_where_they_are_asked_to(dim):
 def test_a_steered_step_goes_where_the_landmarks_do():
     grid = Grid((24, 22, 20), np.eye(4))
     field, update = torch.zeros((3, *grid.shape)), torch.full((3, *grid.shape), 0.2)
-    blank = torch.zeros((1, *grid.shape))
     # neighbours nearer than the pull reaches, with different ways to go, and none at the border
     at = np.array([[8.0, 9, 7], [11, 9, 7], [16, 14, 12]])
     way = np.array([[0.5, 0, -0.3], [-0.4, 0.3, 0], [0, 0, 0.6]])
-    step = steered(Level(grid, blank, blank, landmarks=(at, at + way)), field, update, 4.0)
+    step = Steering(at, at + way, grid.shape)(field, update, 4.0)
     assert np.abs(step[(slice(None), *at.astype(int).T)].numpy().T - way).max() < 0.15
     assert float((step - update)[:, 0, 0, 0].abs().max()) < 0.05
-    short = steered(Level(grid, blank, blank, landmarks=(at, at + 20 * way)), field, update, 1.0)
+    short = Steering(at, at + 20 * way, grid.shape)(field, update, 1.0)
     assert float((short - update).square().sum(0).sqrt().max()) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_landmarks_beyond_the_field_pull_nothing():
+    grid = grid_around(2, 4.0)
+    points = np.array([[0.0, 0.0], [900.0, 0.0]])
+    targets = points + np.array([[3.0, 0.0], [-400.0, 300.0]])
+    pair = Pair(picture(grid, name="f"), picture(grid, name="m"), None, None, Points(points), Points(targets))
+    run = Deformable(use_landmarks=True).solve(pair)
+    assert np.linalg.norm(run.transform(points[:1]) - targets[:1]) < 1
+    assert field_of(run.transform).voxel_vectors().abs().max() < 3
 
 
 @pytest.mark.parametrize("turned", [0.0, 6.0])

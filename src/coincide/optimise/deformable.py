@@ -89,13 +89,14 @@ def descend(
     # everything large is made once: fresh memory costs more than what is done with it
     field, spare, update = field.clone(), torch.empty_like(field), torch.empty_like(field)
     push = torch.zeros_like(field) if rule.momentum else update
+    steer = None if level.landmarks is None else Steering(*level.landmarks, level.grid.shape)
     for iteration in range(iterations):
         if iteration % _MASK_EVERY == 0:
             seen = known(level, field)
         values.append(pull(field, seen, spare))
         notify(iteration + 1, values[-1])
         # landmarks may have far to go yet where the images have nothing more to say
-        if level.landmarks is None and level.grid.size > _FEW and has_settled(values, rule.tolerance):
+        if steer is None and level.grid.size > _FEW and has_settled(values, rule.tolerance):
             break
         gaussian(spare, rule.force_sigma, out=update)
         if iteration % _MASK_EVERY == 0:
@@ -109,9 +110,9 @@ def descend(
         if length < 1e-20:
             break
         step, scale = push, -reach * ease / length
-        if level.landmarks is not None:
-            step, scale = steered(level, field, push * scale, rule.step), 1.0
-        (nudge if reach <= 1 and level.landmarks is None else compose)(field, step, scale, out=spare)
+        if steer is not None:
+            step, scale = steer(field, push * scale, rule.step), 1.0
+        (nudge if reach <= 1 and steer is None else compose)(field, step, scale, out=spare)
         gaussian(spare, rule.field_sigma, out=field)
     return field
 
@@ -163,28 +164,39 @@ def has_settled(values: list[float], tolerance: float) -> bool:
     return bool(before - recent < tolerance * max(values[0] - recent, 1e-12))
 
 
-def steered(level: Level, field: Tensor, update: Tensor, step: float) -> Tensor:
-    """`update` `(dim, *shape)` changed so that, as far as `step` allows, it carries each landmark to its target.
+class Steering:
+    """Changes steps so that they carry landmarks to their targets, as far as the length of a step allows.
 
-    What an update would leave of a landmark's way is made up by a sum of Gaussians about the landmarks, solved for
-    together: neighbours with different ways to go would blur one another's. The change is nowhere longer than `step`
-    voxels.
+    What a step would leave of a landmark's way is made up by a sum of Gaussians about the landmarks, solved for
+    together: neighbours with different ways to go would blur one another's.
+
+    Args:
+        at: index positions of the landmarks, `(n, dim)`.
+        target: where they should go, likewise.
+        shape: of the field.
     """
-    assert level.landmarks is not None
-    at, target = level.landmarks
-    places = np.clip(np.rint(at), 0, np.asarray(field.shape[1:]) - 1).astype(int)
-    here = (slice(None), *places.T)
-    left = torch.as_tensor((target - at).T, dtype=field.dtype) - field[here] - update[here]
-    apart = np.square(places[:, None] - places[None]).sum(-1)
-    kernel = np.exp(-apart / (2 * _SPREAD**2)) + _SLACK * np.eye(len(places))
-    weights = torch.from_numpy(np.linalg.solve(kernel, left.numpy().T).T).to(field.dtype)
-    change = torch.zeros_like(field)
-    change.view(len(change), -1).index_add_(
-        1, torch.from_numpy(np.ravel_multi_index(tuple(places.T), field.shape[1:])), weights
-    )
-    change = gaussian(change, _SPREAD)
-    change *= (2 * np.pi * _SPREAD**2) ** (field.ndim / 2 - 0.5)
-    return update + change * min(1.0, step / max(longest(change), 1e-12))
+
+    def __init__(self, at: np.ndarray, target: np.ndarray, shape: tuple[int, ...]):
+        places = np.clip(np.rint(at), 0, np.asarray(shape) - 1).astype(int)
+        self._here, self._flat = (
+            tuple(places.T),
+            torch.from_numpy(np.ravel_multi_index(tuple(places.T), shape)),
+        )
+        self._way = torch.as_tensor((target - at).T, dtype=torch.float32)
+        apart = np.square(places[:, None] - places[None]).sum(-1)
+        # the height of a Gaussian of unit weight
+        height = (2 * np.pi * _SPREAD**2) ** (-len(shape) / 2)
+        kernel = np.exp(-apart / (2 * _SPREAD**2)) + _SLACK * np.eye(len(places))
+        self._weights = torch.from_numpy(np.linalg.inv(kernel) / height).float()
+
+    def __call__(self, field: Tensor, update: Tensor, step: float) -> Tensor:
+        """`update` `(dim, *shape)` (voxels), changed by `step` voxels at most."""
+        here = (slice(None), *self._here)
+        left = self._way - field[here] - update[here]
+        change = torch.zeros_like(field)
+        change.view(len(change), -1).index_add_(1, self._flat, left @ self._weights)
+        change = gaussian(change, _SPREAD)
+        return update + change * min(1.0, step / max(longest(change), 1e-12))
 
 
 def to_level(field: Tensor, source: Grid, target: Grid) -> Tensor:

@@ -52,7 +52,8 @@ class Deformable(Bending):
         solution = super().bend(fixed, moving, start, pair, recorder)
         if self.use_landmarks and pair.landmarks is not None:
             landmarks, partners = pair.landmarks
-            missed = np.linalg.norm(solution.transform(landmarks.world) - partners.world, axis=1).max()
+            missed = np.linalg.norm(solution.transform(landmarks.world) - partners.world, axis=1)
+            missed = missed[fixed.grid.inside(landmarks.world)].max(initial=0.0)
             solution.evidence["landmark_missed"] = float(missed / fixed.grid.spacing.mean())
         return solution
 
@@ -64,9 +65,11 @@ class Deformable(Bending):
         field_sigma = min(self.field_sigma or usual[1], room / 2)
         if self.use_landmarks and pair.landmarks is not None:
             landmarks, partners = pair.landmarks
-            targets = start.inverse()(partners.world)
-            places = level.grid.index(landmarks.world), level.grid.index(targets)
-            level = replace(level, landmarks=places)
+            within = level.grid.inside(landmarks.world)  # the field ends before the others
+            targets = start.inverse()(partners.world[within])
+            if within.any():
+                places = level.grid.index(landmarks.world[within]), level.grid.index(targets)
+                level = replace(level, landmarks=places)
         momentum = usual[2] if self.momentum is None else self.momentum
         rule = Rule(force_sigma, field_sigma, self.step, self.tolerance, momentum)
         return descend(level, field, self.similarity, rule, iterations, notify)
