@@ -10,15 +10,19 @@ from coincide import __version__
 from coincide.cli.apply import apply
 from coincide.cli.data import inspect_data, synthesise
 from coincide.cli.demo import demo
+from coincide.cli.evaluate import evaluate
 from coincide.cli.features import features
 from coincide.cli.label import label
 from coincide.cli.measure import measure
 from coincide.cli.methods import methods
 from coincide.cli.points import points
 from coincide.cli.preprocess import preprocess
+from coincide.cli.quality import quality
+from coincide.cli.rate import rate
 from coincide.cli.register import register
-from coincide.cli.train import train
+from coincide.cli.train import finetune, train
 from coincide.cli.transforms import compose, convert, invert
+from coincide.cli.tune import tune
 
 app = typer.Typer(
     help="Register medical images: fast on a CPU, accurate, and honest about failure.",
@@ -42,8 +46,13 @@ for command in (
     measure,
     preprocess,
     features,
+    quality,
+    rate,
     label,
     train,
+    finetune,
+    tune,
+    evaluate,
     synthesise,
     inspect_data,
     demo,

@@ -1,0 +1,1 @@
+"""How good an image is: beside a reference, by itself, and as people rate it."""

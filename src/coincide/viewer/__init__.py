@@ -1,0 +1,1 @@
+"""What is looked at in a browser, served to this machine alone."""
