@@ -147,7 +147,7 @@ class PreparedPairs(Dataset):
         if relation not in get_args(Relation):
             raise unknown("relation", relation, get_args(Relation))
         self.data = data
-        self._made = None if data.pairs else _made(data, relation)
+        self._made = None if data.pairs else ordered(data, relation)
         number = len(data.pairs) if self._made is None else len(self._made)
         if number == 0:
             message = (
@@ -196,7 +196,7 @@ class PreparedPairs(Dataset):
         return Pair(fixed.image, moving.image, fixed.labels, moving.labels, *points), truth
 
 
-def _made(data: DataSet, relation: Relation) -> np.ndarray:
+def ordered(data: DataSet, relation: Relation) -> np.ndarray:
     """Every ordered pair of different cases that stand in the relation, `(pair, 2)` places in `data.cases`."""
     subjects = np.unique([case.subject for case in data.cases], return_inverse=True)[1]
     same = subjects[:, None] == subjects[None]

@@ -2,6 +2,16 @@
 
 from coincide.networks.keypoints import KeypointNetwork, Keypoints
 from coincide.networks.pyramid import PyramidNetwork
-from coincide.networks.weights import NETWORKS, make, pack, shipped, unpack
+from coincide.networks.weights import NETWORKS, chosen, make, pack, shipped, unpack
 
-__all__ = ["NETWORKS", "KeypointNetwork", "Keypoints", "PyramidNetwork", "make", "pack", "shipped", "unpack"]
+__all__ = [
+    "NETWORKS",
+    "KeypointNetwork",
+    "Keypoints",
+    "PyramidNetwork",
+    "chosen",
+    "make",
+    "pack",
+    "shipped",
+    "unpack",
+]

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
@@ -80,6 +81,45 @@ def unpack(data: bytes, where: str) -> tuple[Any, dict[str, str]]:
             "'coincide train' wrote."
         ) from error
     return network.eval().requires_grad_(False), header["notes"]
+
+
+def chosen(name: str, path: str = "") -> Any:
+    """The network `name` with the weights in a file, or with those that come with coincide where none is named.
+
+    Args:
+        name: of its kind.
+        path: of a file that `coincide train` wrote, or empty.
+
+    Raises:
+        MissingFileError: there is no such file.
+        UnreadableFileError: it holds no network, or one of another kind.
+        OptionError: no weights of this kind come with coincide.
+    """
+    if not path:
+        return shipped(name)
+    kind, network = opened(path)
+    if kind != name:
+        raise UnreadableFileError(
+            f"{path}: holds a network of the kind {kind}, expected {name}. Take the method of that name."
+        )
+    return network
+
+
+def opened(path: str) -> tuple[str, Any]:
+    """The kind of the network in a file that `coincide train` wrote, and the network, ready for use.
+
+    Raises:
+        MissingFileError: there is no such file.
+        UnreadableFileError: it holds no network.
+    """
+    try:
+        data = Path(path).expanduser().read_bytes()
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{path}: there is no such file of weights.") from error
+    except OSError as error:
+        raise UnreadableFileError(f"{path}: cannot be read ({error.strerror}).") from error
+    network, _ = unpack(data, path)
+    return next(name for name, kind in NETWORKS.items() if isinstance(network, kind)), network
 
 
 @lru_cache(maxsize=4)

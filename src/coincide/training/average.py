@@ -23,4 +23,7 @@ class Average:
         """Take in the weights after `step` (from 1)."""
         kept = min(self.decay, step / (step + 10))
         for key, value in network.state_dict().items():
-            self.weights[key].lerp_(value, 1 - kept)
+            if value.is_floating_point():
+                self.weights[key].lerp_(value, 1 - kept)
+            else:  # counters, as batch norms keep
+                self.weights[key].copy_(value)

@@ -12,8 +12,10 @@ from torch.nn import functional as F
 
 from coincide.data.synthesis import Artefacts, Bend, Motion, Synthesis, SyntheticPairs
 from coincide.errors import OptionError
+from coincide.grid import Grid
 from coincide.networks import KeypointNetwork
 from coincide.networks.fit import fit_weighted, moved
+from coincide.ops.sample import sample_affine
 from coincide.training.cells import cells
 
 _TURNED = Synthesis(
@@ -99,6 +101,19 @@ class KeypointTask:
             "within_15_mm": float(np.mean(distance < 15)),
             "parts": float(np.mean([each["parts"] for each in off])),
         }
+
+    @torch.no_grad()
+    def warped(self, network: KeypointNetwork, item: Mapping[str, Tensor]) -> Tensor:
+        """The moving image of one pair through what `network` answers, `(1, *shape)`."""
+        found = network(torch.stack([item["fixed"], item["moving"]]))
+        weights = found.masses.prod(0, keepdim=True).sqrt()
+        world = self._world(network, found.centres)
+        matrix = fit_weighted(world[:1], world[1:], weights, "affine", self.ridge)[0]
+        grid = Grid.from_spacing(
+            (network.shape,) * 3, network.spacing, np.full(3, -(network.shape - 1) / 2 * network.spacing)
+        )
+        index = grid.inverse_affine @ matrix.numpy() @ grid.affine
+        return sample_affine(item["moving"].contiguous(), index, grid.shape, "edge")
 
     def _parts(self, network: KeypointNetwork, batch: Mapping[str, Tensor], number: int) -> Tensor:
         """The part that each output voxel of the fixed and then of the moving images shows."""

@@ -1,4 +1,4 @@
-"""What happens during training, a line of JSON each."""
+"""What happens during training, a line of JSON each, and for TensorBoard where it is installed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from coincide.errors import OutputError
 from coincide.io.atomic import whole_file
 
 
 class Log:
-    """Appends records to `log.jsonl`; what came after the checkpoint that training goes on from is dropped.
+    """Appends records to `log.jsonl` and to the folder `tensorboard`; what came after the checkpoint is dropped.
 
     Args:
         folder: of the run.
@@ -27,6 +29,7 @@ class Log:
         kept = [line for line in self._lines() if line.get("step", 0) <= step]
         with whole_file(self.path) as scratch:
             scratch.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        self._board = _board(folder / "tensorboard", step)
 
     def write(self, record: dict[str, Any]) -> None:
         """Append a record, stamped with the time."""
@@ -36,6 +39,25 @@ class Log:
                 file.write(line + "\n")
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written ({error.strerror}).") from error
+        look = record.get("kept_back")
+        numbers = record if look is None else {f"kept_back/{key}": value for key, value in look.items()}
+        if self._board is not None:
+            for key, value in numbers.items():
+                if key != "step":
+                    self._board.add_scalar(key, value, record["step"])
+            self._flush()
+
+    def picture(self, step: int, picture: np.ndarray) -> None:
+        """Show a picture, `(height, width)` uint8, on TensorBoard."""
+        if self._board is not None:
+            self._board.add_image("sample", picture, step, dataformats="HW")
+            self._flush()
+
+    def _flush(self) -> None:
+        try:
+            self._board.flush()
+        except OSError as error:
+            raise OutputError(f"{self.path.parent}: cannot be written ({error.strerror}).") from error
 
     def _lines(self) -> list[dict[str, Any]]:
         """The records so far; a last one that was cut off does not count."""
@@ -43,6 +65,19 @@ class Log:
             return []
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("}\n")]
+
+
+def _board(folder: Path, step: int) -> Any:
+    """TensorBoard's writer; None where it is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    try:
+        # what came after the checkpoint that training goes on from is not shown
+        return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error.strerror}).") from error
 
 
 class Means:

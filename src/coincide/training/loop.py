@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,14 @@ from coincide.io.atomic import whole_file
 from coincide.networks import make, pack
 from coincide.training import checkpoint
 from coincide.training.average import Average
+from coincide.training.feed import Feed
 from coincide.training.log import Log, Means
+from coincide.training.optimiser import draw_to_zero
 from coincide.training.recipe import Recipe
+from coincide.training.samples import write_sample
 
 Notify = Callable[[int, dict[str, Any]], None]
 """Told of the step and its record."""
-_KEPT_BACK = 2**40
-"""Seed of the first pair kept back: training never gets there."""
-_APART = 2**32
-"""Seeds between the pairs of two runs."""
 _LOGGED = 20
 """Steps between lines of the log."""
 
@@ -56,7 +56,7 @@ def train(
 
     Args:
         recipe: what to train, and how.
-        folder: for checkpoints, weights and the log; made where it is missing.
+        folder: for checkpoints, weights, the log and pictures; made where it is missing.
         resume: go on from the checkpoint in `folder`, if there is one.
         machine: what to compute with.
         notify: told of every line of the log.
@@ -66,6 +66,7 @@ def train(
 
     Raises:
         OptionError: the folder holds a run already, or that of another recipe; or the loss stopped being a number.
+        InputError: weights to begin with, or images of one's own, that will not do.
         OutputError: something cannot be written.
         MissingPackageError: Lightning Fabric is not installed.
     """
@@ -97,12 +98,16 @@ class Run:
         )
         self.task = recipe.learned()
         self.bare = make(recipe.network, recipe.options)
+        recipe.start.fill(recipe.network, self.bare)
         layout = torch.channels_last if self.bare.dim == 2 else torch.channels_last_3d
         self.bare = fabric.to_device(self.bare).to(memory_format=layout)
         self.average = Average(self.bare, recipe.average)
-        self.network, self.rule = fabric.setup(self.bare, recipe.optimiser.make(self.bare.parameters()))
+        groups, self.groups = recipe.start.groups(self.bare)
+        self.network, self.rule = fabric.setup(self.bare, recipe.optimiser.make(groups))
         self.step, self.best, self.since, self.record = 0, {"step": 0, "score": math.inf}, 0, {}
+        self.drops = 0
         self._restore()
+        self.feed = Feed(recipe, self.task, self.bare, folder, self._say)
         self.log = Log(folder, self.step) if fabric.is_global_zero else None
 
     def go(self) -> dict[str, Any]:
@@ -133,19 +138,22 @@ class Run:
         """One step of the optimiser, and its numbers."""
         recipe = self.recipe
         torch.manual_seed(recipe.seed + self.step)
-        for group in self.rule.param_groups:
-            group["lr"] = recipe.optimiser.rate * recipe.schedule.share(self.step, recipe.steps)
+        rate = recipe.optimiser.rate * recipe.schedule.share(self.step, recipe.steps, self.drops)
+        for group, own in zip(self.rule.param_groups, self.groups):
+            group["lr"] = rate * recipe.start.share(own, self.step)
         loss, numbers = self._loss(batch)
         self.rule.zero_grad()
         self.fabric.backward(loss)
         if recipe.optimiser.clip:
             self.fabric.clip_gradients(self.network, self.rule, max_norm=recipe.optimiser.clip)
         self.rule.step()
+        if recipe.optimiser.sparse:
+            draw_to_zero(self.rule, recipe.optimiser.sparse)
         return {"loss": float(loss.detach()), **numbers}
 
     def _loss(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
         try:
-            loss, numbers = self.task.loss(self.network, self.bare, batch)
+            loss, numbers = self.feed.loss(self.network, batch, self.step)
         except torch.linalg.LinAlgError:  # type: ignore[reportPrivateImportUsage]
             loss, numbers = torch.tensor(math.nan), {}
         if not bool(torch.isfinite(loss)):
@@ -157,28 +165,32 @@ class Run:
 
     def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
         """The batches from this step on: what a step sees depends on its number alone."""
-        recipe, size = self.recipe, self.recipe.batch
-        pairs = self.task.pairs(self.bare, recipe.seed * _APART)
         rank, ranks = self.fabric.global_rank, self.fabric.world_size
-        order = (
-            [(step * ranks + rank) * size + n for n in range(size)] for step in range(self.step, recipe.steps)
-        )
+        order = (self.feed.items(step, rank, ranks) for step in range(self.step, self.recipe.steps))
         loader = DataLoader(
-            pairs,
-            batch_sampler=order,
-            num_workers=self.machine.workers,  # type: ignore[arg-type] - any iterable
+            self.feed,
+            batch_sampler=order,  # type: ignore[arg-type] - any iterable
+            num_workers=self.machine.workers,
         )
         for batch in loader:
             yield self.fabric.to_device(batch)
 
     def _look(self) -> None:
+        """Score the averaged weights on pairs kept back, and tell all processes of it."""
+        if self.fabric.is_global_zero:
+            self._judge()
+        # every process has to stop, and to lower its rate, at the same step
+        self.best, self.since, self.record = self.fabric.broadcast((self.best, self.since, self.record))
+        schedule = self.recipe.schedule
+        if schedule.kind == "plateau" and self.since and self.since % schedule.wait == 0:
+            self.drops += 1
+
+    def _judge(self) -> None:
         """Score the averaged weights on pairs kept back, and keep those that are the best so far."""
-        if not self.fabric.is_global_zero:
-            return
         network = make(self.recipe.network, self.recipe.options)
         network.load_state_dict(self.average.weights)
         network.eval().to(next(self.bare.parameters()).device)
-        self.record = self.task.score(network, _KEPT_BACK, self.recipe.kept_back)
+        self.record = self.feed.score(network)
         self._tell({"kept_back": self.record})
         self.since += 1
         notes = {"step": str(self.step), **{key: f"{value:.4f}" for key, value in self.record.items()}}
@@ -189,11 +201,18 @@ class Run:
         for name in names:
             with whole_file(self.folder / f"{name}.safetensors") as scratch:
                 scratch.write_bytes(pack(self.recipe.network, network, notes))
+        picture = write_sample(self.folder, self.step, self.feed.sample(), self.task, network)
+        if self.log is not None:
+            self.log.picture(self.step, picture)
 
     def _tell(self, record: dict[str, Any]) -> None:
         if self.log is not None:
             self.log.write({"step": self.step, **record})
             self.notify(self.step, record)
+
+    def _say(self, sentence: str) -> None:
+        if self.fabric.is_global_zero:
+            self.notify(self.step, {"doing": sentence})
 
     def _keep(self) -> None:
         if self.fabric.is_global_zero:
@@ -206,6 +225,7 @@ class Run:
                 "best": self.best,
                 "since": self.since,
                 "record": self.record,
+                "drops": self.drops,
             }
             checkpoint.write(self.folder, state)
 
@@ -213,7 +233,7 @@ class Run:
         state = checkpoint.read(self.folder)
         if state is None:
             return
-        if state["recipe"] != repr(asdict(self.recipe)):
+        if _completed(state["recipe"]) != asdict(self.recipe):
             raise OptionError(
                 f"{self.folder}: holds a run of another recipe; a run goes on with the recipe it began with. Give "
                 "another folder, or take back the changes."
@@ -225,6 +245,18 @@ class Run:
         self.step, self.best, self.since, self.record = (
             state[key] for key in ("step", "best", "since", "record")
         )
+        self.drops = state.get("drops", 0)
+
+
+def _completed(recipe: str) -> dict[str, Any]:
+    """A recipe as a checkpoint keeps it; keys that recipes had not yet when it was written have their defaults."""
+    kept = ast.literal_eval(recipe)
+    blank = Recipe(kept["network"])
+    found = {}
+    for key, default in asdict(blank).items():
+        table = is_dataclass(getattr(blank, key))
+        found[key] = {**default, **kept.get(key, {})} if table else kept.get(key, default)
+    return found
 
 
 def _claim(folder: Path, resume: bool) -> None:

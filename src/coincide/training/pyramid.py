@@ -14,7 +14,9 @@ from torch.nn import functional as F
 from coincide.data.synthesis import Artefacts, Bend, Motion, Synthesis, SyntheticPairs
 from coincide.errors import OptionError
 from coincide.networks import PyramidNetwork
-from coincide.networks.flow import strain, to_the_middle, warped
+from coincide.networks.flow import refined, strain, to_the_middle, warped
+from coincide.ops.field import exponentiate
+from coincide.training.objective import Fields
 
 _PAIRS = Synthesis(
     shape=(64, 80, 64),
@@ -78,8 +80,7 @@ class PyramidTask:
         batch: Mapping[str, Tensor],
     ) -> tuple[Tensor, dict]:
         """The loss of a batch, and its parts as numbers for the log; arguments as in `KeypointTask.loss`."""
-        low, high = (math.log(w) for w in self.weights)
-        weight = torch.exp(low + (high - low) * torch.rand(len(batch["fixed"]))).to(batch["fixed"].device)
+        weight = self._asked(len(batch["fixed"])).to(batch["fixed"].device)
         velocities = network(batch["fixed"], batch["moving"], weight)
         loss, error = torch.zeros(()), torch.zeros(())
         for number, velocity in enumerate(reversed(velocities)):
@@ -89,6 +90,33 @@ class PyramidTask:
         rough = strain(velocities[-1].float())
         loss = loss + (weight * rough).mean()
         return loss, {"off_mm": float(error.detach().mean()), "strain": float(rough.detach().mean())}
+
+    def fields(self, network: nn.Module, batch: Mapping[str, Tensor], weight: float | None = None) -> Fields:
+        """What `network` answers for a batch, on the lattice of the images, with gradients.
+
+        Args:
+            network: to call.
+            batch: with `fixed` and `moving`.
+            weight: how much smoothness is asked for; drawn where left out.
+        """
+        number = len(batch["fixed"])
+        asked = self._asked(number) if weight is None else torch.full((number,), weight)
+        asked = asked.to(batch["fixed"].device)
+        velocity = network(batch["fixed"], batch["moving"], asked)[-1].float()
+        ways = (torch.stack([exponentiate(v.contiguous()) for v in way]) for way in (velocity, -velocity))
+        there, back = (refined(way) for way in ways)
+        return Fields(there, back, asked)
+
+    def _asked(self, number: int) -> Tensor:
+        """Weights of smoothness, drawn evenly in their logarithms."""
+        low, high = (math.log(w) for w in self.weights)
+        return torch.exp(low + (high - low) * torch.rand(number))
+
+    @torch.no_grad()
+    def warped(self, network: PyramidNetwork, item: Mapping[str, Tensor]) -> Tensor:
+        """The moving image of one pair through what `network` answers, `(1, *shape)`."""
+        batch = {key: item[key][None] for key in ("fixed", "moving")}
+        return warped(batch["moving"], self.fields(network, batch, 1.0).there)[0]
 
     @torch.no_grad()
     def score(self, network: PyramidNetwork, first: int, number: int) -> dict[str, float]:

@@ -8,9 +8,12 @@ from typing import Any, Literal
 
 from coincide.errors import OptionError, unknown
 from coincide.training.keypoints import KeypointTask
+from coincide.training.objective import Objective
 from coincide.training.optimiser import Optimiser, Schedule
+from coincide.training.own import OwnData
 from coincide.training.parse import filled, read_tables
 from coincide.training.pyramid import PyramidTask
+from coincide.training.start import Start
 
 Task = KeypointTask | PyramidTask
 
@@ -26,6 +29,9 @@ class Recipe:
         network: kind of network, as in `networks.NETWORKS`.
         options: of the network.
         task: what it learns from, by the network's kind.
+        data: images of one's own to learn from; made-up pairs alone where left out.
+        objective: what is made small on these.
+        start: the weights to begin with, and which of them change; fresh ones where left out.
         steps: how many changes of the weights.
         batch: pairs a step, for each device.
         seed: of the first weights and of the data.
@@ -45,6 +51,9 @@ class Recipe:
     network: str
     options: dict[str, Any] = field(default_factory=dict)
     task: dict[str, Any] = field(default_factory=dict)
+    data: OwnData = field(default_factory=OwnData)
+    objective: Objective = field(default_factory=Objective)
+    start: Start = field(default_factory=Start)
     steps: int = 10_000
     batch: int = 4
     seed: int = 0
@@ -69,6 +78,11 @@ class Recipe:
                 "expected 0 to below 1, and 0 or more."
             )
         self.learned()
+        if self.data.source and not hasattr(TASKS[self.network], "fields"):
+            raise OptionError(
+                f"the network {self.network} learns from made-up anatomies alone, whose parts are known; found "
+                f"data.source {self.data.source!r}. Take it away, or train pyramid."
+            )
 
     def learned(self) -> Any:
         """What the network learns from."""

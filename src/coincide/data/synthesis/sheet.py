@@ -30,8 +30,8 @@ def _row(example: Example) -> np.ndarray:
     pair = example.pair
     assert pair.fixed_labels is not None, "draw makes them"
     warped = resample(pair.moving, example.truth, pair.fixed.grid)
-    greys = [_slices(image.numpy()[0], pair.dim) for image in (pair.fixed, pair.moving, warped)]
-    colours = _slices(_coloured(pair.fixed_labels), pair.dim)
+    greys = [slices(image.numpy()[0], pair.dim) for image in (pair.fixed, pair.moving, warped)]
+    colours = slices(_coloured(pair.fixed_labels), pair.dim)
     parts = [np.repeat(np.clip(grey * 255, 0, 255).astype(np.uint8)[..., None], 3, -1) for grey in greys]
     row = np.concatenate(
         [np.pad(part, ((2, 2), (2, 2), (0, 0)), constant_values=64) for part in (*parts, colours)], 1
@@ -39,7 +39,7 @@ def _row(example: Example) -> np.ndarray:
     return np.ascontiguousarray(row)
 
 
-def _slices(values: np.ndarray, dim: int) -> np.ndarray:
+def slices(values: np.ndarray, dim: int) -> np.ndarray:
     """The picture, or the middle slices of the volume side by side, y or z upwards; `values` may have colours last."""
     if dim == 2:
         return _upright(values)

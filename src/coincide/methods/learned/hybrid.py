@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,9 +13,9 @@ from coincide.image import Image
 from coincide.methods.base import AbstractMethod, Context, Solution, Status
 from coincide.methods.classical.bending import level_of
 from coincide.methods.classical.deformable import Deformable
-from coincide.methods.learned.pyramid import Pyramid, finished, linear_part, predicted
+from coincide.methods.learned.pyramid import Pyramid, field_parts, finished, linear_part
+from coincide.methods.parts import INVERSE, Part, level_parts, linear_parts
 from coincide.methods.recorder import Recorder
-from coincide.networks import shipped
 from coincide.ops.sample import sample_affine
 from coincide.optimise.deformable import Level, compare
 from coincide.options import Whole
@@ -24,6 +24,9 @@ from coincide.regularity.folding import unfold
 from coincide.similarity import LNCC, MIND, Similarity
 from coincide.transforms.displacement import to_voxels, to_world
 from coincide.transforms.linear import Affine
+
+_STEP = 90e-9
+"""Processor seconds per voxel and step of the optimiser, at most."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,18 @@ class Hybrid(AbstractMethod):
     iterations: tuple[Whole, ...] = (40, 10)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.iterations:
             raise OptionError(
                 "iterations names no level; expected a number of steps for each of one or more."
             )
+
+    def parts(self, pair: Pair) -> tuple[Part, ...]:
+        look, inverse = field_parts(pair)
+        levels = schedule(self.similarity or MIND()).grids(pair.fixed)[-len(self.iterations) :]
+        steps = [(grid, n) for (grid, _), n in zip(levels, self.iterations[-len(levels) :])]
+        fine = replace(inverse, seconds=INVERSE * levels[-1][0].size)
+        return (*linear_parts(pair), look, *level_parts(steps, _STEP), fine)
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         recorder = Recorder(context.progress)
@@ -59,10 +70,11 @@ class Hybrid(AbstractMethod):
             return recorder.solution(Affine(np.eye(4)), None, Status.NO_OVERLAP)
         with recorder.timed("pyramid"):
             recorder.say("pyramid", "matching what the network sees")
-            seen = predicted(shipped("pyramid"), fixed, moving, start, self.pyramid.weight)
+            field, grid, spread = self.pyramid.seen(fixed, moving, start)
         with recorder.timed("deformable"):
-            field, grid = self._refined(*seen, fixed, moving, start, pair, recorder)
-        return finished(field, grid, start, self.pyramid.least_jacobian, recorder)
+            field, grid = self._refined(field, grid, fixed, moving, start, pair, recorder)
+        solution = finished(field, grid, start, self.pyramid.least_jacobian, recorder)
+        return replace(solution, uncertainty=spread)
 
     def _refined(
         self,

@@ -17,7 +17,7 @@ from coincide.methods.base import AbstractMethod, Context, Solution
 from coincide.methods.classical.linear import Linear, Starts, normalised
 from coincide.methods.learned.view import shown
 from coincide.methods.recorder import Recorder
-from coincide.networks import KeypointNetwork, shipped
+from coincide.networks import KeypointNetwork, chosen
 from coincide.optimise.fit import fit_linear
 from coincide.optimise.linear import Problem
 from coincide.optimise.starts import Start, apart, distinct, refine, rotations, scored
@@ -52,6 +52,7 @@ class Keypoints(AbstractMethod):
         similarity: followed by the optimiser.
         looks: how often the network looks at the moving image in a row, each time as turned by what it found before.
         turns: how many ways the moving image is turned for the first look, beside as it stands.
+        weights: a file that `coincide train` wrote; those that come with coincide where empty.
 
     Raises:
         OptionError: fewer than one look or 0 turns, or a similarity whose features do not turn with the image.
@@ -61,6 +62,7 @@ class Keypoints(AbstractMethod):
     similarity: Similarity = NMI()  # noqa: RUF009 - frozen
     looks: Count = 2
     turns: Whole = 12
+    weights: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,7 +82,7 @@ class Keypoints(AbstractMethod):
         with recorder.timed("keypoints"):
             recorder.say("keypoints", "looking for the parts of the brain")
             turns = [header[:3, :3] @ turn for turn in rotations(3, max(self.turns, 1))[: self.turns + 1]]
-            seen = look(shipped("keypoints"), fixed, moving, self.looks, turns)
+            seen = look(chosen("keypoints", self.weights), fixed, moving, self.looks, turns)
         with recorder.timed("start"):
             starts = self._starts(fixed, moving, seen, header, recorder)
         solution = self._linear.finish(fixed, moving, starts, pair, recorder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,8 +14,9 @@ from coincide.methods.base import AbstractMethod, Context, Solution, Status
 from coincide.methods.classical.field import settled
 from coincide.methods.classical.linear import Linear, normalised
 from coincide.methods.learned.view import shown
+from coincide.methods.parts import INVERSE, Part, linear_parts
 from coincide.methods.recorder import Recorder
-from coincide.networks import PyramidNetwork, shipped
+from coincide.networks import PyramidNetwork, chosen
 from coincide.networks.flow import refined
 from coincide.ops.field import exponentiate
 from coincide.optimise.deformable import tapered
@@ -30,6 +31,8 @@ _MARGIN = 8.0
 """Millimetres around the anatomy that the network sees."""
 _FEWEST, _MOST = 100_000, 1_500_000
 """Voxels that the network is shown; an anatomy that takes fewer or more of its own size is shown larger or smaller."""
+_LOOK, _USUAL = 5e-6, 2.0
+"""Processor seconds for each voxel of about so many mm that the network is shown, at most."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,10 @@ class Pyramid(AbstractMethod):
 
     Args:
         linear: what finds the linear part; an affine registration by NMI where left out.
-        weight: how much smoothness counts beside likeness; the network knows 0.3 to 30.
+        weight: how much smoothness counts beside likeness; the network knows 0.3 to 10.
         least_jacobian: smallest Jacobian determinant the result may have.
+        weights: a file that `coincide train` wrote, or several with `+` between them: the mean of their answers
+            counts, and how far they are apart is the uncertainty. Those that come with coincide where empty.
 
     Raises:
         OptionError: a number out of range.
@@ -52,6 +57,10 @@ class Pyramid(AbstractMethod):
     linear: Linear | None = None
     weight: Positive = 1.0
     least_jacobian: Fraction = 0.1
+    weights: str = ""
+
+    def parts(self, pair: Pair) -> tuple[Part, ...]:
+        return (*linear_parts(pair), *field_parts(pair))
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         recorder = Recorder(context.progress)
@@ -60,8 +69,40 @@ class Pyramid(AbstractMethod):
             return recorder.solution(Affine(np.eye(4)), None, Status.NO_OVERLAP)
         with recorder.timed("pyramid"):
             recorder.say("pyramid", "matching what the network sees")
-            field, grid = predicted(shipped("pyramid"), fixed, moving, start, self.weight)
-        return finished(field, grid, start, self.least_jacobian, recorder)
+            field, grid, spread = self.seen(fixed, moving, start)
+        solution = finished(field, grid, start, self.least_jacobian, recorder)
+        return replace(solution, uncertainty=spread)
+
+    def seen(self, fixed: Image, moving: Image, start: Affine) -> tuple[torch.Tensor, Grid, Image | None]:
+        """What the networks answer: the field, in voxels, its grid, and how far they are apart if there are several.
+
+        Args:
+            fixed: image, normalised.
+            moving: image, normalised.
+            start: fixed-world mm → moving-world mm.
+
+        Raises:
+            OptionError: networks that look at voxels of different sizes.
+        """
+        networks = [chosen("pyramid", path) for path in self.weights.split("+")]
+        if len({(network.spacing, network.multiple) for network in networks}) > 1:
+            raise OptionError(
+                f"the weights {self.weights} are of networks that look at different voxels. Take those of one recipe."
+            )
+        found = [predicted(network, fixed, moving, start, self.weight) for network in networks]
+        fields, grid = torch.stack([field for field, _ in found]), found[0][1]
+        if len(found) == 1:
+            return fields[0], grid, None
+        # the field comes first and the linear part after it: the axes of the fixed world are the field's
+        spread = fields.std(0) * float(grid.spacing[0])
+        return fields.mean(0), grid, Image(spread, grid, name="uncertainty")
+
+
+def field_parts(pair: Pair) -> tuple[Part, Part]:
+    """The parts of a run that a network's field and its inverse are."""
+    grid = pair.fixed.grid
+    voxels = float(np.clip(grid.size * grid.voxel_volume / _USUAL**grid.dim, _FEWEST, _MOST))
+    return Part("pyramid", 0, _LOOK * voxels), Part("inverse", 0, INVERSE * voxels)
 
 
 def linear_part(linear: Linear | None, pair: Pair, recorder: Recorder) -> tuple[Affine | None, Image, Image]:
