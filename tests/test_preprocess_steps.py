@@ -429,3 +429,22 @@ def test_brains_are_found_by_the_optional_package(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "deepbet", None)
     with pytest.raises(MissingPackageError, match="deepbet"):
         step("brain")(Sample(SCAN), {})
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("case", ["0004", "0006"])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "grow:seeds=-66x16x-11x59x15x-11,tolerance=0.1,smooth=2",
+        "rescale:lower=0,upper=99 | gaussian:sigma=2 | threshold:keep=dark,at=0.16 | enclosed:slices=true | "
+        "largest:number=2",
+    ],
+)
+def test_lungs_are_segmented(shared_data, case, steps):
+    from coincide.io import read_image
+
+    scan = read_image(shared_data / "lung_mr" / f"{case}_h1.nii.gz")
+    reference = read_image(shared_data / "lung_mr" / f"{case}_lungs.nii.gz", kind="label").numpy()[0] > 0
+    found = parse(steps)(scan).image.mask.numpy()
+    assert 2 * (found & reference).sum() / (found.sum() + reference.sum()) > 0.95
