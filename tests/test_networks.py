@@ -184,3 +184,18 @@ def test_shipped_weights_that_were_changed_are_refused(monkeypatch):
     monkeypatch.setitem(weights.SHIPPED, "keypoints", "0" * 64)
     with pytest.raises(UnreadableFileError, match="is not the file that coincide ships"):
         shipped("keypoints")
+
+
+@pytest.mark.parametrize("kind", ["keypoints", "pyramid"])
+def test_norms_are_over_what_they_say(kind):
+    networks = {norm: make(kind, {"dim": 2, "norm": norm}) for norm in ("instance", "group", "batch")}
+    layers = {norm: network.body.down[0].norm for norm, network in networks.items()}
+    x = torch.randn(3, layers["batch"].num_features, 5, 7) * 3 + 1
+    found = {norm: layer(x) for norm, layer in layers.items()}
+    assert torch.allclose(found["instance"].mean((2, 3)), torch.zeros(()), atol=1e-5)
+    assert torch.allclose(found["group"][:, :4].mean((1, 2, 3)), torch.zeros(()), atol=1e-5)
+    assert not torch.allclose(found["group"].mean((2, 3)), torch.zeros(()), atol=1e-2)
+    assert torch.allclose(found["batch"].mean((0, 2, 3)), torch.zeros(()), atol=1e-5)
+    assert not torch.allclose(found["batch"].mean((2, 3)), torch.zeros(()), atol=1e-2)
+    with pytest.raises(OptionError, match="Did you mean 'batch'"):
+        make(kind, {"norm": "bach"})

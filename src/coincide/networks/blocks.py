@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from coincide.errors import unknown
+
+NORMS = ("instance", "group", "batch")
+"""What channels are normalised over: each by itself, fours of them together, or each over the whole batch."""
 
 
 def convolution(dim: int, inward: int, outward: int, size: int = 3, stride: int = 1) -> nn.Module:
@@ -15,20 +21,34 @@ def convolution(dim: int, inward: int, outward: int, size: int = 3, stride: int 
     return kind(inward, outward, size, stride, padding=size // 2)
 
 
+def normalisation(kind: str, dim: int, channels: int) -> nn.Module:
+    """The layer that brings channels to mean 0 and variance 1, and then to a mean and variance that are learned.
+
+    Raises:
+        OptionError: an unknown kind.
+    """
+    if kind not in NORMS:
+        raise unknown("norm", kind, NORMS)
+    if kind == "batch":
+        return nn.BatchNorm2d(channels) if dim == 2 else nn.BatchNorm3d(channels)
+    return nn.GroupNorm(channels if kind == "instance" else channels // math.gcd(4, channels), channels)
+
+
 class Block(nn.Module):
-    """Convolution, normalisation of each channel of each image, leaky ramp.
+    """Convolution, normalisation, leaky ramp.
 
     Args:
         dim: 2 or 3.
         inward: channels that come in.
         outward: channels that go out.
         stride: 2 halves the lattice.
+        norm: one of `NORMS`.
     """
 
-    def __init__(self, dim: int, inward: int, outward: int, stride: int = 1) -> None:
+    def __init__(self, dim: int, inward: int, outward: int, stride: int = 1, norm: str = "instance") -> None:
         super().__init__()
         self.convolution = convolution(dim, inward, outward, stride=stride)
-        self.norm = nn.GroupNorm(outward, outward)
+        self.norm = normalisation(norm, dim, outward)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(batch, inward, *shape)` to `(batch, outward, *shape / stride)`."""
@@ -44,19 +64,22 @@ class Hourglass(nn.Module):
         channels: on each lattice, finest first; each is half as fine as the one before.
         finest: the level, counted from 0, on which the features come out.
         inward: channels that come in.
+        norm: one of `NORMS`.
     """
 
-    def __init__(self, dim: int, channels: Sequence[int], finest: int, inward: int = 1) -> None:
+    def __init__(
+        self, dim: int, channels: Sequence[int], finest: int, inward: int = 1, norm: str = "instance"
+    ) -> None:
         super().__init__()
         self.mode = "bilinear" if dim == 2 else "trilinear"
-        down: list[nn.Module] = [Block(dim, inward, channels[0])]
+        down: list[nn.Module] = [Block(dim, inward, channels[0], norm=norm)]
         for level, (coarse, fine) in enumerate(zip(channels[1:], channels[:-1]), start=1):
-            own = Block(dim, coarse, coarse) if level >= finest else nn.Identity()
-            down.append(nn.Sequential(Block(dim, fine, coarse, stride=2), own))
+            own = Block(dim, coarse, coarse, norm=norm) if level >= finest else nn.Identity()
+            down.append(nn.Sequential(Block(dim, fine, coarse, stride=2, norm=norm), own))
         steps = [(channels[n + 1], channels[n]) for n in reversed(range(finest, len(channels) - 1))]
         self.down = nn.ModuleList(down)
         self.narrow = nn.ModuleList(convolution(dim, coarse, fine, size=1) for coarse, fine in steps)
-        self.up = nn.ModuleList(Block(dim, fine, fine) for _, fine in steps)
+        self.up = nn.ModuleList(Block(dim, fine, fine, norm=norm) for _, fine in steps)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(batch, inward, *shape)` to `(batch, channels[finest], *shape / 2**finest)`."""

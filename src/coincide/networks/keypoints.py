@@ -35,6 +35,7 @@ class KeypointNetwork(nn.Module):
         stride: how many voxels of the input an output voxel covers along each axis, a power of 2.
         shape: voxels of the input along each axis.
         spacing: mm of its voxels.
+        norm: one of `blocks.NORMS`.
 
     Raises:
         OptionError: sizes that do not fit each other.
@@ -48,6 +49,7 @@ class KeypointNetwork(nn.Module):
         stride: int = 2,
         shape: int = 48,
         spacing: float = 4.5,
+        norm: str = "instance",
     ) -> None:
         super().__init__()
         finest = stride.bit_length() - 1
@@ -68,9 +70,10 @@ class KeypointNetwork(nn.Module):
             "stride": stride,
             "shape": shape,
             "spacing": spacing,
+            "norm": norm,
         }
         self.dim, self.stride, self.shape, self.spacing = dim, stride, shape, spacing
-        self.body = Hourglass(dim, channels, finest)
+        self.body = Hourglass(dim, channels, finest, norm=norm)
         self.head = convolution(dim, channels[finest], keypoints + 1, size=1)
 
     def forward(self, images: Tensor) -> Keypoints:

@@ -30,6 +30,7 @@ class PyramidNetwork(nn.Module):
         matched: channels of the encoder that are compared.
         rounds: how often each lattice is gone through, coarse to fine; the last is the first of the encoder's.
         spacing: mm of the input's voxels.
+        norm: of the encoder, one of `blocks.NORMS`.
 
     Raises:
         OptionError: more lattices to go through than there are.
@@ -42,6 +43,7 @@ class PyramidNetwork(nn.Module):
         matched: int = 16,
         rounds: tuple[int, ...] = (1, 2, 2),
         spacing: float = 2.0,
+        norm: str = "instance",
     ) -> None:
         super().__init__()
         if not 0 < len(rounds) <= len(channels):
@@ -55,11 +57,12 @@ class PyramidNetwork(nn.Module):
             "matched": matched,
             "rounds": list(rounds),
             "spacing": spacing,
+            "norm": norm,
         }
         self.dim, self.spacing, self.rounds = dim, spacing, rounds
         self.multiple = 2 ** len(channels)
         wide = channels[: len(rounds)][::-1]
-        self.body = Hourglass(dim, channels, 0, inward=2**dim)
+        self.body = Hourglass(dim, channels, 0, inward=2**dim, norm=norm)
         self.narrow = nn.ModuleList(convolution(dim, n, matched, size=1) for n in wide)
         self.trust = nn.ParameterList(nn.Parameter(torch.tensor(-1.0)) for _ in wide)
         self.heads = nn.ModuleList(_Head(dim, matched + (12 if dim == 3 else 4), n) for n in wide)

@@ -15,7 +15,7 @@ from coincide.training.objective import overlap
 from coincide.training.own import Own, own_pairs
 from coincide.training.recipe import Recipe
 
-_KEPT_BACK = 2**40
+KEPT_BACK = 2**40
 """Seed of the first pair kept back: training never gets there."""
 _APART = 2**32
 """Seeds between the pairs of two runs."""
@@ -80,7 +80,7 @@ class Feed(Dataset):
         how labels overlap, where there are any.
         """
         if self.own is None:
-            return self.task.score(network, _KEPT_BACK, self.recipe.kept_back)
+            return self.task.score(network, KEPT_BACK, self.recipe.kept_back)
         kept = self.own.kept_back
         number = min(self.recipe.kept_back, len(kept))
         losses, dices = [], []
@@ -96,7 +96,7 @@ class Feed(Dataset):
 
     def sample(self) -> dict[str, Tensor]:
         """A pair kept back, always the same."""
-        return self.own.kept_back[0] if self.own is not None else self.task.pairs(self.network, _KEPT_BACK)[0]
+        return self.own.kept_back[0] if self.own is not None else self.task.pairs(self.network, KEPT_BACK)[0]
 
     def _own_step(self, step: int) -> bool:
         if self.own is None:
