@@ -31,6 +31,7 @@ SPECS = {
     "speckle": "speckle:sigma=7",
     "match": "match:reference=other",
     "resample": "resample:spacing=4x7x5",
+    "thin": "thin:factor=2,rounds=1",
     "grow": "grow:seeds=10x-10x0,smooth=4",
     "snap": "threshold | snap:reach=8",
     "largest": "threshold | largest",
@@ -429,6 +430,29 @@ def test_brains_are_found_by_the_optional_package(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "deepbet", None)
     with pytest.raises(MissingPackageError, match="deepbet"):
         step("brain")(Sample(SCAN), {})
+
+
+@pytest.mark.parametrize("factor", [3, 4])
+def test_thin_slices_have_the_thick_ones_as_their_means_and_are_nearer_to_the_truth(factor):
+    from coincide.measures.quality.reference import compared
+
+    fine = grid_around(3, (3.0, 3.0, 1.5), extent=(150, 172, 144))
+    fine = fine.cropped((0, 0, 0), (*fine.shape[:2], fine.shape[2] // factor * factor))
+    truth = picture(fine, noise=0)
+    thick = truth.data.reshape(1, *fine.shape[:2], -1, factor).mean(-1)
+    affine = fine.affine.copy()
+    affine[:3, 2] *= factor
+    affine[2, 3] += 1.5 * (factor - 1) / 2
+    given = Image(thick, Grid(tuple(thick.shape[1:]), affine))
+    done = parse(f"thin:factor={factor}")(given).image
+    assert done.grid.matches(fine)
+    again = done.data.reshape(1, *fine.shape[:2], -1, factor).mean(-1)
+    assert (again - thick).abs().mean() < 0.02 * (thick.max() - thick.min())
+    spline = parse("resample:spacing=3x3x1.5,interpolation=cubic")(given).image
+    assert spline.grid.matches(fine)
+    assert compared(done, truth)["psnr_db"] > compared(spline, truth)["psnr_db"] + 0.5
+    with pytest.raises(OptionError, match="as thin as its pixels"):
+        parse("thin")(done)
 
 
 @pytest.mark.data

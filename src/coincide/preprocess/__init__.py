@@ -21,6 +21,7 @@ STEPS = {
     "reorient": "coincide.preprocess.steps.grids:Reorient",
     "resample": "coincide.preprocess.steps.grids:Resample",
     "crop": "coincide.preprocess.steps.grids:Crop",
+    "thin": "coincide.preprocess.steps.slices:Thin",
     "pad": "coincide.preprocess.steps.grids:Pad",
     "untilt": "coincide.preprocess.steps.geometry:Untilt",
     "undistort": "coincide.preprocess.steps.geometry:Undistort",
