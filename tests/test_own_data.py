@@ -1,5 +1,6 @@
 """Learning from images of one's own, with labels or without, from weights that somebody has trained; and searches."""
 
+import ast
 import json
 import os
 import subprocess
@@ -13,10 +14,12 @@ import torch
 
 from coincide.cli import main
 from coincide.data import DataSetError, read_data_set
-from coincide.data.synthesis import Synthesis, write_examples
+from coincide.data.synthesis import Synthesis, draw, write_examples
 from coincide.data.synthesis.motion import Bend, Motion
 from coincide.errors import MissingFileError, OptionError, UnreadableFileError
 from coincide.evaluation.comparison import Outcome, chosen_pairs, spread
+from coincide.io import read_transform
+from coincide.methods.learned.pyramid import Pyramid
 from coincide.networks import chosen, make, pack, unpack
 from coincide.training import checkpoint
 from coincide.training.feed import Feed
@@ -27,6 +30,7 @@ from coincide.training.own import OwnData, own_pairs
 from coincide.training.recipe import Recipe
 from coincide.training.search import changed, search, spans
 from coincide.training.start import Start
+from coincide.transforms.linear import Affine
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
 OPTIONS = {"dim": 2, "channels": [4, 4], "matched": 3, "rounds": [1], "spacing": 4.0}
@@ -103,9 +107,6 @@ def test_own_pairs_are_shown_on_one_grid_with_what_is_known(pairs, tmp_path):
 
 def test_the_truth_on_the_shared_grid_is_that_of_the_files(pairs, tmp_path):
     found = own_pairs(OwnData(str(pairs), kept_back=0.4), make("pyramid", OPTIONS), tmp_path, 0).train
-    from coincide.io import read_transform
-    from coincide.transforms.linear import Affine
-
     pair = next(p for p in found.pairs)
     item = next(i for n in range(9) if torch.equal((i := found[n])["fixed"], found.laid[pair.fixed].image))
     index = np.array([10, 7])
@@ -207,8 +208,6 @@ def test_a_checkpoint_from_before_a_key_came_is_gone_on_from(tmp_path):
     train(TINY, tmp_path / "run")
     state = checkpoint.read(tmp_path / "run")
     assert state is not None
-    import ast
-
     older = ast.literal_eval(state["recipe"])
     del older["objective"], older["data"], older["optimiser"]["sparse"]
     checkpoint.write(tmp_path / "run", {**state, "recipe": repr(older)})
@@ -350,3 +349,27 @@ def test_two_processes_train_together(tmp_path):
     state = checkpoint.read(tmp_path / "run")
     assert state is not None
     assert state["step"] == 4
+
+
+def test_several_weights_are_an_ensemble_whose_spread_is_the_uncertainty(weights, tmp_path):
+    torch.manual_seed(9)
+    network = make("pyramid", OPTIONS)
+    for layer in network.heads:
+        torch.nn.init.normal_(layer.last.bias, std=0.5)
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(pack("pyramid", network))
+    pair, start = draw(replace(MADE_UP, shape=(48, 40)), 3).pair, Affine(np.eye(3))
+    one, two, both = (
+        Pyramid(weights=spec).seen(pair.fixed, pair.moving, start)
+        for spec in (str(weights), str(other), f"{weights}+{other}")
+    )
+    assert one[2] is None
+    assert both[2] is not None
+    assert torch.allclose(both[0], (one[0] + two[0]) / 2, atol=1e-6)
+    apart = (one[0] - two[0]).abs() / 2**0.5 * float(both[1].spacing[0])
+    assert float(apart.max()) > 0.1
+    assert torch.allclose(both[2].data, apart, atol=1e-5)
+    finer = tmp_path / "finer.safetensors"
+    finer.write_bytes(pack("pyramid", make("pyramid", {**OPTIONS, "spacing": 3.0})))
+    with pytest.raises(OptionError, match="look at different voxels"):
+        Pyramid(weights=f"{weights}+{finer}").seen(pair.fixed, pair.moving, start)

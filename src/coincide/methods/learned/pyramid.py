@@ -146,7 +146,8 @@ def predicted(
     """
     grid = view(fixed, network)
     images = [
-        shown(image, grid, matrix)[None] for image, matrix in ((fixed, np.eye(4)), (moving, start.matrix))
+        shown(image, grid, matrix)[None]
+        for image, matrix in ((fixed, np.eye(fixed.dim + 1)), (moving, start.matrix))
     ]
     with torch.inference_mode():
         velocity = network(*images, torch.tensor([weight]))[-1]
