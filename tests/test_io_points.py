@@ -68,6 +68,7 @@ def test_headers_of_several_kinds(tmp_path, text, world, names):
         ("name,x,y\n", "no landmark"),
         ("name,x,y\na,1,2\nb,1,\n", "line 3"),
         ("name,x,y\na,1\n", "line 2"),
+        ("x,y,name\n1,2,a\n3,4\n", "line 3: has no name"),
         ("name,x,y\na,1,nan\n", "line 2"),
         ('name,x,y\na,1,"2,5"\n', "'2,5'"),
     ],

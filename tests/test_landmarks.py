@@ -118,8 +118,13 @@ def test_matching_takes_what_is_shared_else_the_order():
 
 
 def test_numbers_that_stand_in_for_names_pair_nothing():
-    with pytest.raises(PointsError, match="3 fixed and 2 moving landmarks without names"):
+    with pytest.raises(PointsError, match="3 fixed and 2 moving landmarks that share no names"):
         matched(Points(np.ones((3, 2))), Points(np.ones((2, 2))))
+    # a file that counts from 0 beside one without names: row by row, not one off
+    counted = Points(np.arange(6.0).reshape(3, 2), ("0", "1", "2"))
+    bare = Points(np.arange(6.0).reshape(3, 2))
+    assert matched(counted, bare) == (counted, bare)
+    assert matched(bare.mapped(lambda x: x), counted)[1] is counted
 
 
 def test_a_misplaced_landmark_is_named():

@@ -114,6 +114,14 @@ def test_what_steers_is_what_the_refusal_says():
     }
 
 
+def test_landmarks_that_one_image_lacks_are_told():
+    grid = grid_around(2, 4.0)
+    few, more = Points([[0, 0], [9, 5]], ("a", "b")), Points([[9, 5], [0, 0], [3, 3]], ("b", "a", "c"))
+    result = register(Pair(picture(grid, name="f"), picture(grid, name="m"), None, None, few, more), "linear")
+    assert result.measures["points"]["number"] == 2
+    assert any("2 fixed and 3 moving landmarks 2 have a name in common" in told for told in result.decisions)
+
+
 def test_landmarks_alone_do_not_steer():
     grid = grid_around(2, 3.0)
     pair = known_pair(grid, grid, known(2))

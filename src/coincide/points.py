@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,6 +16,7 @@ class Points:
     Args:
         world: `(number, dim)` positions in world mm (RAS+ in 3-D).
         names: one name each; `1`, `2`, … where left out.
+        named: whether names were given.
 
     Raises:
         PointsError: not 2-D or 3-D positions, not finite, or names that do not fit.
@@ -23,6 +24,7 @@ class Points:
 
     world: np.ndarray
     names: tuple[str, ...] = ()
+    named: bool = field(init=False, default=True)
 
     def __post_init__(self) -> None:
         world = np.array(self.world, dtype=np.float64)
@@ -33,6 +35,7 @@ class Points:
         if not np.isfinite(world).all():
             bad = int((~np.isfinite(world).all(axis=1)).sum())
             raise PointsError(f"{bad} of {len(world)} points have a NaN or infinite coordinate.")
+        object.__setattr__(self, "named", bool(self.names))
         names = tuple(str(n) for n in self.names) or tuple(str(i + 1) for i in range(len(world)))
         if len(names) != len(world):
             raise PointsError(f"{len(world)} points, but {len(names)} names.")
@@ -45,39 +48,30 @@ class Points:
         """Number of spatial dimensions, 2 or 3."""
         return int(self.world.shape[1])
 
-    @property
-    def is_numbered(self) -> bool:
-        """Whether the names are no more than the numbers that stand in for names left out."""
-        return self.names == tuple(str(i + 1) for i in range(len(self)))
-
     def __len__(self) -> int:
         return len(self.world)
 
     def mapped(self, transform) -> Points:
         """The points carried through `transform` (fixed world mm → moving world mm, or its inverse)."""
-        return Points(transform(self.world), self.names)
+        return Points(transform(self.world), self.names if self.named else ())
 
 
 def matched(fixed: Points, moving: Points) -> tuple[Points, Points]:
     """The landmarks that two sets have in common, in the order of the fixed ones: row i of both is one place.
 
-    They correspond by name; where the sets share no name, row by row.
+    They correspond by name; where one set was given no names, or they share none, row by row.
 
     Raises:
         PointsError: the sets can only correspond row by row, and differ in number; or a name comes twice, and the
             names of the two sets do not stand in the same order.
     """
-    if fixed.names == moving.names:
-        return fixed, moving
     place = {name: row for row, name in enumerate(moving.names)}
     shared = [row for row, name in enumerate(fixed.names) if name in place]
-    numbered = fixed.is_numbered and moving.is_numbered
-    if not shared or numbered:
+    if not (fixed.named and moving.named and shared) or fixed.names == moving.names:
         if len(fixed) != len(moving):
             raise PointsError(
-                f"{len(fixed)} fixed and {len(moving)} moving landmarks "
-                f"{'without' if numbered else 'that share no'} names; expected names by which they correspond, or as "
-                "many in the same order."
+                f"{len(fixed)} fixed and {len(moving)} moving landmarks that share no names; expected names by which "
+                "they correspond, or as many in the same order."
             )
         return fixed, moving
     for points in (fixed, moving):

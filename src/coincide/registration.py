@@ -192,10 +192,22 @@ def _finish(pair: Pair, solution: Solution, inverse: Transform, progress: Progre
         measures,
         verdict,
         solution.trace,
-        solution.decisions,
+        (*solution.decisions, *_paired(pair)),
         {},
         solution.matches,
         solution.uncertainty,
+    )
+
+
+def _paired(pair: Pair) -> tuple[str, ...]:
+    """What to say of landmarks that only one of the images has; nothing where both have all."""
+    if pair.landmarks is None or pair.fixed_points is None or pair.moving_points is None:
+        return ()
+    number, given = len(pair.landmarks[0]), (len(pair.fixed_points), len(pair.moving_points))
+    if number == max(given):
+        return ()
+    return (
+        f"Of {given[0]} fixed and {given[1]} moving landmarks {number} have a name in common; the others are left out.",
     )
 
 

@@ -45,7 +45,11 @@ def read_points(path: str | Path) -> Points:
     ]
     if "name" not in header:
         return Points(np.array(world))
-    names = tuple(row[header.index("name")].strip() for _, row in numbered)
+    at = header.index("name")
+    short = [line for line, row in numbered if len(row) <= at]
+    if short:
+        raise PointsError(f"{path}, line {short[0]}: has no name, though the header announces one. Add it.")
+    names = tuple(row[at].strip() for _, row in numbered)
     return Points(np.array(world), names)
 
 
