@@ -13,20 +13,20 @@ import numpy as np
 import pytest
 import torch
 
-import coincide
 from coincide.errors import InputError, PointsError
 from coincide.grid import Grid
 from coincide.image import Image
-from coincide.methods import METHODS, Status, available, parse
+from coincide.methods import METHODS, Context, Status, available, parse
 from coincide.methods.plan import plan
 from coincide.pair import Pair
 from coincide.points import Points
+from coincide.registration import register
 from coincide.transforms import identity, similarity, translation
 from phantom import error_mm, grid_around, known, known_affine, known_pair
 from shapes import Bent, error_of, masked_pair
 from test_boundary import truth_of as outline_truth
 from test_deformable import errors, swell, warped_pair
-from test_features_methods import error_px, fixed_volume, imaged, moved, real, truth_of, volume  # noqa: F401
+from test_features_methods import error_px, imaged, moved, real, truth_of, volume
 from test_landmarks import bend, pair_of
 from test_methods import LAYOUTS, voxel_of
 
@@ -165,7 +165,7 @@ def check(method: str, claim: Claim, problem: str, dim: int) -> None:
     pair, error = claim.made(problem, dim)
     stages = set()
     chosen = parse(claim.spec(method, problem))
-    solution = chosen.solve(pair, coincide.methods.Context(lambda event: stages.add(event.stage)))
+    solution = chosen.solve(pair, Context(lambda event: stages.add(event.stage)))
     assert solution.status is Status.SUCCEEDED
     assert error(solution.transform) < claim.bounds[problem] * voxel_of(pair.fixed.grid)
     # who waits is told how far it is
@@ -206,7 +206,7 @@ def faint(dim: int) -> Pair:
 def test_what_shows_nothing_is_not_said_to_be_registered(method):
     pair = faint(3 if method == "keypoints3d" else 2)
     try:
-        result = coincide.registration.register(pair, method)
+        result = register(pair, method)
     except InputError:
         return
     assert result.verdict.level in ("suspicious", "failed")
