@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli as toml
 import torch
 
 from coincide.cli import main
@@ -27,6 +28,7 @@ from coincide.training.finetuning import finetuning
 from coincide.training.loop import train
 from coincide.training.optimiser import Optimiser
 from coincide.training.own import OwnData, own_pairs
+from coincide.training.parse import filled
 from coincide.training.recipe import Recipe
 from coincide.training.search import changed, search, spans
 from coincide.training.start import Start
@@ -373,3 +375,13 @@ def test_several_weights_are_an_ensemble_whose_spread_is_the_uncertainty(weights
     finer.write_bytes(pack("pyramid", make("pyramid", {**OPTIONS, "spacing": 3.0})))
     with pytest.raises(OptionError, match="look at different voxels"):
         Pyramid(weights=f"{weights}+{finer}").seen(pair.fixed, pair.moving, start)
+
+
+def test_the_tables_of_the_documentation_are_read():
+    text = (Path(__file__).parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
+    blocks = [part.split("```")[0] for part in text.split("```toml\n")[1:]]
+    own_tables, searched = (toml.loads(block) for block in blocks)
+    recipe = filled(Recipe, {"network": "pyramid", **own_tables}, "docs")
+    assert recipe.objective.penalties == {"diffusion": 1.0, "bending": 0.5}
+    assert recipe.start.unfreeze == 500
+    assert spans(searched["search"])["options.matched"].values == (8, 16, 32)
