@@ -49,6 +49,7 @@ ELSEWHERE = {
     "test_learned.py": ("keypoints",),
     "test_landmarks.py": ("landmarks",),
     "test_map.py": ("map",),
+    "test_pyramid.py": ("hybrid", "pyramid"),
     "test_regions.py": ("regions",),
     "test_features_methods.py": ("akaze", "harris", "keypoints3d", "orb", "sift", "surf"),
 }

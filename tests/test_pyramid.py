@@ -6,20 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from coincide.data.synthesis import Bend, Motion, Synthesis
+from coincide.data.synthesis import Artefacts, Bend, Motion, Synthesis, draw
 from coincide.errors import DimensionError, OptionError
-from coincide.methods import Status
+from coincide.methods import Status, parse
 from coincide.methods.classical.linear import Linear
-from coincide.methods.learned import hybrid, pyramid
+from coincide.methods.learned import pyramid
 from coincide.methods.learned.hybrid import Hybrid
 from coincide.methods.learned.pyramid import Pyramid, predicted, view
-from coincide.networks import PyramidNetwork
+from coincide.networks import PyramidNetwork, shipped
 from coincide.networks.blocks import packed, parameters
 from coincide.networks.flow import refined, strain, to_the_middle, warped
 from coincide.ops.field import compose, exponentiate
 from coincide.preprocess.normalise import normalise
 from coincide.training.pyramid import PyramidTask
 from coincide.transforms import Affine, Displacement
+from coincide.transforms.displacement import to_world
 from phantom import error_mm, grid_around, known, known_pair
 
 SMALL = {"channels": (6, 8), "matched": 4, "rounds": (1, 2), "spacing": 5.0}
@@ -220,8 +221,7 @@ def pair():
 
 
 def use(monkeypatch, network):
-    for module in (pyramid, hybrid):
-        monkeypatch.setattr(module, "shipped", lambda name: network)
+    monkeypatch.setattr(pyramid, "chosen", lambda name, path: network)
     return network
 
 
@@ -259,7 +259,7 @@ def test_the_result_is_the_flow_after_the_linear_part(pair, monkeypatch):
     at = (slice(None), 9, 14, 8)
     place = grid.world((9, 14, 8))
     assert np.allclose(
-        found.transform(place[None]), start((place + 4.0 * field[at].numpy())[None]), atol=0.02
+        found.transform(place[None]), start((place + grid.spacing * field[at].numpy())[None]), atol=0.02
     )
     points = grid.world(np.array([(9, 14, 8), (6.3, 7.7, 9.1)]))
     assert found.inverse is not None
@@ -276,7 +276,9 @@ def test_what_a_network_cannot_do_is_refused(method, pair):
         method.solve(replace(pair, initial=bent))
 
 
-def test_options_out_of_range_are_refused():
+def test_options_are_read_and_those_out_of_range_refused():
+    assert parse("pyramid:weight=3") == Pyramid(weight=3.0)
+    assert parse("hybrid") == Hybrid()
     with pytest.raises(OptionError, match="weight"):
         Pyramid(weight=0.0)
     with pytest.raises(OptionError, match="no level"):
@@ -307,3 +309,26 @@ def test_the_optimiser_mends_what_the_network_missed(monkeypatch):
     values = [found.evidence[f"value_{n}"] for n in range(3)]
     assert values[2] < values[1]
     assert error_mm(found.transform, bend, grid) < 0.6 * error_mm(Affine(np.eye(4)), bend, grid)
+
+
+def test_the_shipped_network_finds_how_a_made_up_brain_was_bent():
+    recipe = Synthesis(
+        shape=(64, 80, 64),
+        spacing=(2.5, 2.5, 2.5),
+        anatomies=("brain",),
+        pose=Motion(0, 0, 0.05, 0.0),
+        motion=Motion(2, 2, 0.03, 0.0),
+        bend=Bend(7.0, (32.0, 16.0)),
+        artefacts=Artefacts(rate=0.0),
+    )
+    network, before, after = shipped("pyramid"), [], []
+    for seed in range(2):
+        example = draw(recipe, 10**6 + seed)
+        images = normalise(example.pair.fixed), normalise(example.pair.moving)
+        field, grid = predicted(network, *images, Affine(np.eye(4)))
+        found = Displacement(to_world(field, grid), grid)
+        points = example.pair.fixed_points.world
+        right = example.truth(points)
+        before.append(np.linalg.norm(points - right, axis=1).mean())
+        after.append(np.linalg.norm(found(points) - right, axis=1).mean())
+    assert np.mean(after) < 0.6 * np.mean(before)
