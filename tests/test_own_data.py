@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tomli as toml
 import torch
 
 from coincide.cli import main
@@ -28,7 +27,7 @@ from coincide.training.finetuning import finetuning
 from coincide.training.loop import train
 from coincide.training.optimiser import Optimiser
 from coincide.training.own import OwnData, own_pairs
-from coincide.training.parse import filled
+from coincide.training.parse import filled, read_tables
 from coincide.training.recipe import Recipe
 from coincide.training.search import changed, search, spans
 from coincide.training.start import Start
@@ -377,10 +376,15 @@ def test_several_weights_are_an_ensemble_whose_spread_is_the_uncertainty(weights
         Pyramid(weights=f"{weights}+{finer}").seen(pair.fixed, pair.moving, start)
 
 
-def test_the_tables_of_the_documentation_are_read():
+def tables_of(text: str, path: Path) -> dict:
+    path.write_text(text)
+    return read_tables(path)
+
+
+def test_the_tables_of_the_documentation_are_read(tmp_path):
     text = (Path(__file__).parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
     blocks = [part.split("```")[0] for part in text.split("```toml\n")[1:]]
-    own_tables, searched = (toml.loads(block) for block in blocks)
+    own_tables, searched = (tables_of(block, tmp_path / "block.toml") for block in blocks)
     recipe = filled(Recipe, {"network": "pyramid", **own_tables}, "docs")
     assert recipe.objective.penalties == {"diffusion": 1.0, "bending": 0.5}
     assert recipe.start.unfreeze == 500
