@@ -24,12 +24,12 @@ from coincide.networks import chosen, make, pack, unpack
 from coincide.training import checkpoint
 from coincide.training.feed import Feed
 from coincide.training.finetuning import finetuning
-from coincide.training.loop import train
+from coincide.training.loop import DivergedError, train
 from coincide.training.optimiser import Optimiser
 from coincide.training.own import OwnData, own_pairs
 from coincide.training.parse import filled, read_tables
 from coincide.training.recipe import Recipe
-from coincide.training.search import changed, search, spans
+from coincide.training.search import _study, changed, search, spans
 from coincide.training.start import Start
 from coincide.transforms.linear import Affine
 
@@ -230,6 +230,42 @@ def test_a_search_tries_what_it_is_asked_to_and_goes_on(tmp_path):
     assert places == sorted((("optimiser.rate", r), ("seed", s)) for r in (1e-3, 1e-2) for s in (0, 1))
     assert [t.score for t in found] == sorted(t.score for t in seen)
     assert (tmp_path / found[0].folder / "best.safetensors").exists()
+
+
+def test_recipes_that_diverge_are_left_out_of_a_search(tmp_path, monkeypatch):
+    def diverging(recipe, *_, **__):
+        if recipe.optimiser.rate > 1:
+            raise DivergedError("the loss is nan")
+        return {"best": {"score": 5.0, "step": 1}}
+
+    monkeypatch.setattr("coincide.training.search.train", diverging)
+    tables = {"network": "pyramid", "options": OPTIONS, "task": TINY.task}
+    found = search({**tables, "search": {"optimiser.rate": [1e-3, 9.0]}}, tmp_path / "one", 2, "grid")
+    assert [(trial.changes, trial.score) for trial in found] == [({"optimiser.rate": 1e-3}, 5.0)]
+    with pytest.raises(OptionError, match="no recipe that was tried came to its end"):
+        search({**tables, "search": {"optimiser.rate": [8.0, 9.0]}}, tmp_path / "two", 2, "grid")
+
+
+def test_a_trial_that_was_stopped_is_tried_again(tmp_path, monkeypatch):
+    asked, stop = [], [True]
+
+    def stopping(recipe, *_, **__):
+        asked.append(recipe.optimiser.rate)
+        if stop.pop() if stop else False:
+            raise KeyboardInterrupt
+        return {"best": {"score": recipe.optimiser.rate, "step": 1}}
+
+    monkeypatch.setattr("coincide.training.search.train", stopping)
+    tables = {"network": "pyramid", "options": OPTIONS, "task": TINY.task}
+    tables["search"] = {"optimiser.rate": {"low": 1e-4, "high": 1e-2, "logarithmic": True}}
+    with pytest.raises(KeyboardInterrupt):
+        search(tables, tmp_path, 2)
+    # as a kill would leave it
+    left = _study(tmp_path, spans(tables["search"]), "random", 5).ask()
+    killed = spans(tables["search"])["optimiser.rate"].ask(left, "optimiser.rate")
+    found = search(tables, tmp_path, 3)
+    assert len(found) == 3
+    assert asked[:3] == [asked[0], asked[0], killed]
 
 
 def test_spans_that_will_not_do_are_refused():

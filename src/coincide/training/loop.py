@@ -65,7 +65,8 @@ def train(
         The record of the last look at the pairs kept back, and of the best one's `step` and `score`.
 
     Raises:
-        OptionError: the folder holds a run already, or that of another recipe; or the loss stopped being a number.
+        OptionError: the folder holds a run already, or that of another recipe.
+        DivergedError: the loss stopped being a number.
         InputError: weights to begin with, or images of one's own, that will not do.
         OutputError: something cannot be written.
         MissingPackageError: Lightning Fabric is not installed.
@@ -74,6 +75,10 @@ def train(
     fabric = _fabric(recipe, machine)
     fabric.launch()
     return Run(recipe, folder, fabric, machine, notify).go()
+
+
+class DivergedError(OptionError):
+    """The loss is no number any more: the rate was too high for what is learned."""
 
 
 class Run:
@@ -157,7 +162,7 @@ class Run:
         except torch.linalg.LinAlgError:  # type: ignore[reportPrivateImportUsage]
             loss, numbers = torch.tensor(math.nan), {}
         if not bool(torch.isfinite(loss)):
-            raise OptionError(
+            raise DivergedError(
                 f"the loss of step {self.step} is {float(loss)}. Lower optimiser.rate, or raise schedule.warm_up; the "
                 f"last checkpoint in {self.folder} is sound."
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from coincide.errors import MissingPackageError, OptionError, OutputError
-from coincide.training.loop import Machine, train
+from coincide.training.loop import DivergedError, Machine, train
 from coincide.training.parse import filled
 from coincide.training.recipe import Recipe
 
@@ -106,8 +106,10 @@ def search(
         machine: what to compute with.
         notify: told of every trial when it ends.
 
+    A recipe whose loss stops being a number is left out of what is found.
+
     Raises:
-        OptionError: spans that will not do, or recipes that do not.
+        OptionError: spans that will not do, recipes that do not, or none that came to its end.
         MissingPackageError: Optuna is not installed.
         OutputError: something cannot be written.
     """
@@ -116,15 +118,14 @@ def search(
     study = _study(folder, asked, sampler, int(base.get("seed", 0)))
     optuna = _optuna()
     done = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
-    for left in study.trials:
-        if left.state == optuna.trial.TrialState.RUNNING:
-            # what was stopped is tried again, and goes on from its own checkpoint
-            study.tell(left.number, state=optuna.trial.TrialState.FAIL)
-            study.enqueue_trial(left.params)
+    _try_again(study, optuna.trial.TrialState)
 
     def objective(trial: Any) -> float:
         changes = {key: span.ask(trial, key) for key, span in asked.items()}
-        tried = _try(base, changes, folder, machine)
+        try:
+            tried = _try(base, changes, folder, machine)
+        except DivergedError as error:
+            raise optuna.TrialPruned from error
         trial.set_user_attr("folder", tried.folder)
         notify(trial.number, tried)
         return tried.score
@@ -133,7 +134,22 @@ def search(
         study.optimize(objective, n_trials=trials - len(done))
     ended = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
     found = [Trial(dict(t.params), float(t.value), t.user_attrs["folder"]) for t in ended]
+    if not found:
+        raise OptionError(
+            "no recipe that was tried came to its end: every loss stopped being a number. Lower the rates."
+        )
     return sorted(found, key=lambda trial: trial.score)
+
+
+def _try_again(study: Any, states: Any) -> None:
+    """Ask once more for what was stopped in any way: it goes on from its own checkpoint."""
+    known = [t.params for t in study.trials if t.state in (states.COMPLETE, states.PRUNED)]
+    for left in study.trials:
+        if left.state == states.RUNNING:
+            study.tell(left.number, state=states.FAIL)
+        if left.state in (states.RUNNING, states.FAIL) and left.params and left.params not in known:
+            study.enqueue_trial(left.params)
+            known.append(left.params)
 
 
 def _try(base: Mapping[str, Any], changes: Mapping[str, Any], folder: Path, machine: Machine) -> Trial:
@@ -195,5 +211,5 @@ def _optuna() -> Any:
         raise MissingPackageError(
             f"a search needs the package optuna, which is not installed ({error}). Run: pip install 'coincide[train]'"
         ) from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
