@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,20 +44,22 @@ class Log:
         look = record.get("kept_back")
         numbers = record if look is None else {f"kept_back/{key}": value for key, value in look.items()}
         if self._board is not None:
-            for key, value in numbers.items():
-                if key != "step":
-                    self._board.add_scalar(key, value, record["step"])
-            self._flush()
+            with self._told():
+                for key in sorted(set(numbers) - {"step"}):
+                    self._board.add_scalar(key, numbers[key], record["step"])
+                self._board.flush()
 
     def picture(self, step: int, picture: np.ndarray) -> None:
         """Show a picture, `(height, width)` uint8, on TensorBoard."""
         if self._board is not None:
-            self._board.add_image("sample", picture, step, dataformats="HW")
-            self._flush()
+            with self._told():
+                self._board.add_image("sample", picture, step, dataformats="HW")
+                self._board.flush()
 
-    def _flush(self) -> None:
+    @contextmanager
+    def _told(self) -> Iterator[None]:
         try:
-            self._board.flush()
+            yield
         except OSError as error:
             raise OutputError(f"{self.path.parent}: cannot be written ({error.strerror}).") from error
 
