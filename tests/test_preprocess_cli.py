@@ -101,6 +101,8 @@ def test_the_steps_are_listed(capsys):
         (["scan.nii.gz", "--out", "o.nii", "--recipe", "key.toml"], 3, "Did you mean 'sigma'"),
         (["scan.nii.gz", "--out", "o.nii", "--recipe", "table.toml"], 3, "[[step]]"),
         (["scan.nii.gz", "--out", "o.nii", "--recipe", "nameless.toml"], 3, "has no name"),
+        (["scan.nii.gz", "--out", "o.nii", "--undo", "r.json", "--mask", "scan.nii.gz"], 2, "--undo takes"),
+        (["scan.nii.gz", "--out", "o.nii", "--steps", "resample:spacing=0.005"], 5, "coarser spacing"),
         (["scan.nii.gz", "--out", "o.nii", "--undo", "none.json"], 3, "no such record"),
         (["scan.nii.gz", "--out", "o.nii", "--undo", "key.toml"], 3, "no record"),
     ],

@@ -142,6 +142,7 @@ def test_agreement_is_told_beside_what_is_measured(images, tmp_path, capsys):
     rows = {row["image"]: row for row in found["images"]}
     assert rows[str(images[0])]["mean_score"] == pytest.approx(4 / 3)
     assert rows[str(images[4])]["noise_sd"] > rows[str(images[1])]["noise_sd"]
+    images[2].unlink()
     assert main(["rate", "--report", "--scores", str(tmp_path / "s.json")]) == 0
     assert "kappa" in capsys.readouterr().out
     assert opinions({}, ["x"]) == [{"image": "x", "raters": 0, "mean_score": None}]

@@ -64,6 +64,8 @@ def preprocess(
         raise typer.BadParameter("expected IMAGE and --out; or --list.")
     if [steps, recipe, undo].count(None) != 2:
         raise typer.BadParameter("expected one of --steps, --recipe and --undo.")
+    if undo is not None and any(path is not None for path in (mask, labels, out_mask, out_labels)):
+        raise typer.BadParameter("--undo takes IMAGE and --out alone; undo masks and labels one by one.")
     if undo is not None:
         return _undo(image, undo, out)
     pipeline = _chosen(steps, recipe)

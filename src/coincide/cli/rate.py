@@ -60,11 +60,16 @@ def _report(path: Path, as_json: bool) -> int:
 
 
 def _measured(image: str) -> dict[str, Any]:
-    """What is measured of an image that is still there."""
+    """What is measured of an image; nothing where it is gone, or shows nothing."""
+    from coincide.errors import InputError
     from coincide.io import read_image
     from coincide.measures.quality.alone import alone
 
-    return dict(alone(read_image(image))) if Path(image).is_file() else {}
+    try:
+        return dict(alone(read_image(image)))
+    except InputError as problem:
+        console.warn(str(problem))
+        return {}
 
 
 def _show(found: dict[str, Any]) -> None:

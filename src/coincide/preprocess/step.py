@@ -13,10 +13,14 @@ import torch
 from coincide.errors import IntensityError, MaskError
 from coincide.grid import Grid
 from coincide.image import Image
+from coincide.ops.memory import require
 from coincide.ops.sample import sample
 from coincide.options import Checked
 from coincide.preprocess.orientation import along_world
 from coincide.preprocess.shrink import resample_smooth
+
+_BYTES = 64
+"""Peak memory of laying an image on another grid, beside its values, per voxel: positions of voxels, mostly."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +154,8 @@ class GridStep(AbstractStep):
         turn = along_world(sample.image.grid)
         image = turn.image(sample.image)
         grid = self.target(image)
+        need = grid.size * (4 * image.channels + _BYTES)
+        require(need, f"{image.name}: {self.name} onto {grid!r}", "Take a coarser spacing, or crop first.")
         labels = (
             None if sample.labels is None else turn.back.image(labels_on(turn.image(sample.labels), grid))
         )

@@ -23,8 +23,8 @@ class Thin(GridStep):
     """Each thick slice cut into thin ones whose mean it is: super-resolution after Manjón et al. 2010.
 
     A slice shows the mean over its thickness. What a B-spline puts between slices is corrected, again by a spline,
-    until its means are the slices that were given; and between the corrections drawn to what has like surroundings elsewhere
-    in the image. doi:10.1016/j.media.2010.05.010.
+    until its means are the slices that were given; and between the corrections drawn to what has like surroundings
+    elsewhere in the image. doi:10.1016/j.media.2010.05.010.
 
     Args:
         factor: thin slices for each thick one; as many as make voxels most nearly cubes where left out.

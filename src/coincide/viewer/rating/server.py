@@ -69,7 +69,8 @@ class _Page(BaseHTTPRequestHandler):
         """A score."""
         if not self._is_local():
             return
-        length = int(self.headers.get("Content-Length") or 0)
+        said = self.headers.get("Content-Length") or ""
+        length = int(said) if said.isdigit() else 0
         if self.path != "/score" or not 0 < length <= _LONGEST:
             return self._json({"error": "expected a score"}, 400)
         try:
