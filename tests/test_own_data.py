@@ -325,6 +325,12 @@ def test_pairs_are_those_listed_or_all_of_them(pairs):
     assert chosen_pairs(data) == data.pairs
     assert len(chosen_pairs(replace(data, pairs=()))) == 6 * 5
     assert chosen_pairs(data, 2, 1) == chosen_pairs(data, 2, 1)
+    every = chosen_pairs(replace(data, pairs=()), subjects={"blobs-1"}, others={"blobs-0"})
+    told = [{p.fixed.subject, p.moving.subject} for p in every]
+    # two images of each: either way between them, and of each with each of the other's
+    assert (told.count({"blobs-1"}), told.count({"blobs-0", "blobs-1"}), len(told)) == (2, 8, 10)
+    with pytest.raises(DataSetError, match="no pair among 6 images"):
+        chosen_pairs(data, subjects={"nobody"})
 
 
 MOUNTED = """

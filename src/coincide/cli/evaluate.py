@@ -30,7 +30,8 @@ def evaluate(
     transform: a.Reach = None,
     preset: a.Preset = None,
     split: Annotated[
-        Path | None, Option(metavar="FILE", help="split.json of a training run; its part alone is tried.")
+        Path | None,
+        Option(metavar="FILE", help="split.json of a training run: pairs with a subject of its part."),
     ] = None,
     part: Annotated[
         str, Option(metavar="PART", help="Of the split: train, validation or test.")
@@ -57,13 +58,14 @@ def evaluate(
         parse(spec)
     found = read_data_set(data)
     inspect(found).check()
+    subjects, others = None, frozenset()
     if split is not None:
         parts = read_split(split, found)
         if part not in parts.subjects:
             raise unknown("part", part, parts.subjects)
-        found = parts.part(found, part)
+        subjects, others = parts.subjects[part], parts.subjects["train"]
     options = {"transform": transform, "preset": preset, "threads": threads, "seed": seed}
-    tried = list(outcomes(chosen_pairs(found, most, seed), method, options, _told))
+    tried = list(outcomes(chosen_pairs(found, most, seed, subjects, others), method, options, _told))
     record = {"data": str(data), "outcomes": [asdict(o) for o in tried], "spread": spread(tried)}
     if out is not None:
         with whole_file(out) as scratch:

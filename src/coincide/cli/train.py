@@ -94,7 +94,7 @@ def finetune(
 
 def _with_data(recipe: Recipe, data: str | None, share: float | None) -> Recipe:
     """The recipe with what the command line says of data."""
-    told = {} if data is None else {"source": data}
+    told = {} if data is None else {"source": str(Path(data).expanduser().absolute())}
     told |= {} if share is None else {"share": share}
     if share is not None and not (data or recipe.data.source):
         from typer import BadParameter

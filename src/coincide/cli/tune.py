@@ -47,7 +47,9 @@ def tune(
         raise BadParameter(str(unknown("sampler", sampler, ("tpe", "random", "grid"))))
     if threads:
         torch.set_num_threads(threads)
-    tables = changed(read_tables(recipe), {} if data is None else {"data.source": data})
+    tables = changed(
+        read_tables(recipe), {} if data is None else {"data.source": str(Path(data).expanduser().absolute())}
+    )
     found = search(tables, out, trials, sampler, Machine(device, 1, workers), _told)  # type: ignore[arg-type] - checked
     with whole_file(out / "tried.json") as scratch:
         scratch.write_text(json.dumps([asdict(t) for t in found], indent=2) + "\n", encoding="utf-8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from coincide.api import register
-from coincide.data import CasePair, DataSet
+from coincide.data import CasePair, DataSet, DataSetError, Problem
 from coincide.errors import InputError, ResourceError
 from coincide.io import read_transform
 
@@ -49,15 +49,32 @@ class Outcome:
     message: str = ""
 
 
-def chosen_pairs(data: DataSet, most: int | None = None, seed: int = 0) -> tuple[CasePair, ...]:
+def chosen_pairs(
+    data: DataSet,
+    most: int | None = None,
+    seed: int = 0,
+    subjects: Set[str] | None = None,
+    others: Set[str] = frozenset(),
+) -> tuple[CasePair, ...]:
     """The pairs that the data set lists, or every ordered pair of its cases.
 
     Args:
         data: with cases or pairs.
         most: how many at most, drawn by `seed`.
         seed: of the draw.
+        subjects: of which one at least is in each pair; all where left out.
+        others: that may be the other one.
+
+    Raises:
+        DataSetError: there is no such pair.
     """
     pairs = data.pairs or tuple(CasePair(*two) for two in permutations(data.cases, 2))
+    if subjects is not None:
+        both = [frozenset((pair.fixed.subject, pair.moving.subject)) for pair in pairs]
+        pairs = tuple(p for p, two in zip(pairs, both) if two & subjects and two <= subjects | others)
+    if not pairs:
+        message = f"no pair among {len(data.cases)} images of the subjects asked for. Take another part, or list pairs."
+        raise DataSetError(data.source, [Problem("empty", str(data.source), message)])
     if most is None or len(pairs) <= most:
         return pairs
     drawn = np.random.default_rng(seed).choice(len(pairs), most, replace=False)
