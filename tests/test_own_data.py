@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from coincide.cli import main
-from coincide.data import DataSetError, read_data_set
+from coincide.data import DataSetError, read_data_set, tensors
 from coincide.data.synthesis import Synthesis, draw, write_examples
 from coincide.data.synthesis.motion import Bend, Motion
 from coincide.errors import MissingFileError, OptionError, UnreadableFileError
@@ -25,6 +25,7 @@ from coincide.training import checkpoint
 from coincide.training.feed import Feed
 from coincide.training.finetuning import finetuning
 from coincide.training.loop import DivergedError, train
+from coincide.training.objective import Objective
 from coincide.training.optimiser import Optimiser
 from coincide.training.own import OwnData, own_pairs
 from coincide.training.parse import filled, read_tables
@@ -96,7 +97,6 @@ def test_own_pairs_are_shown_on_one_grid_with_what_is_known(pairs, tmp_path):
     assert False in labelled
     assert torch.equal(found.train[3]["fixed"], found.train[3]["fixed"])
     for item in items:
-        # the truth brings the images nearer to each other than they lie
         off = item["displacement"]
         assert off.shape == (2, *item["fixed"].shape[1:])
         assert torch.isfinite(off).all()
@@ -122,8 +122,26 @@ def test_training_on_own_pairs_resumes_and_scores_them(pairs, tmp_path):
     assert {"score", "lncc", "diffusion", "dice"} <= set(found)
     assert (tmp_path / "run" / "sample_000003.png").exists()
     assert list((tmp_path / "run" / "tensorboard").iterdir())
-    longer = replace(own(pairs), steps=3)
-    assert train(longer, tmp_path / "run", resume=True)["best"] == found["best"]
+    assert train(own(pairs), tmp_path / "run", resume=True)["best"] == found["best"]
+
+
+def test_the_objective_teaches_a_pyramid():
+    torch.manual_seed(1)
+    network, task, objective = make("pyramid", OPTIONS), TINY.learned(), Objective()
+    item = tensors(draw(replace(MADE_UP, shape=(32, 40), alike=1.0), 4).pair, None)
+    batch = {key: value[None] for key, value in item.items()}
+    rule, losses = torch.optim.Adam(network.parameters(), 0.01), []
+    for _ in range(12):
+        torch.manual_seed(0)
+        loss, _ = objective.loss(task.fields(network, batch, 1.0), batch)
+        rule.zero_grad()
+        loss.backward()
+        rule.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0] - 0.02
+    for name, weight in network.named_parameters():
+        assert weight.grad is not None, name
+        assert torch.isfinite(weight.grad).all(), name
 
 
 def test_steps_go_in_turn_as_the_share_says(pairs, tmp_path):
