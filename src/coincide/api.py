@@ -14,6 +14,7 @@ from coincide.checksum import describe_file
 from coincide.errors import OptionError
 from coincide.image import Image, Kind
 from coincide.io import as_image, as_mask, read_points, read_transform
+from coincide.io.declared import existing
 from coincide.io.images import check_time_index, count_voxels
 from coincide.io.notes import warn
 from coincide.methods import AbstractMethod
@@ -127,7 +128,7 @@ def register(
 def _check_sources(
     sources: dict[str, Any], chosen: AbstractMethod, transform: str | None, time_index: int | None
 ) -> None:
-    """Refuse what can be seen to be of no use before anything is read."""
+    """Refuse what can be seen to be missing or of no use before anything is read."""
     there = {role for role, source in sources.items() if source is not None}
     check_steering(
         chosen,
@@ -135,6 +136,9 @@ def _check_sources(
         labels={"fixed_labels", "moving_labels"} <= there,
     )
     check_value("init", sources["init"], Transform | str | os.PathLike | None)
+    for source in sources.values():
+        if is_path(source):
+            existing(source)
     images = [_plain(sources[role]) for role in ("fixed", "moving")]
     check_time_index(time_index, *images)
     # Images that the work would have no room for are not read, by what their headers say.
