@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,12 @@ class Log:
             with self._told():
                 self._board.add_image("sample", picture, step, dataformats="HW")
                 self._board.flush()
+
+    def close(self) -> None:
+        """Let go of TensorBoard's file, in which everything is already."""
+        if self._board is not None:
+            with suppress(OSError):
+                self._board.close()
 
     @contextmanager
     def _told(self) -> Iterator[None]:

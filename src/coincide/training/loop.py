@@ -74,7 +74,12 @@ def train(
     _claim(folder, resume)
     fabric = _fabric(recipe, machine)
     fabric.launch()
-    return Run(recipe, folder, fabric, machine, notify).go()
+    run = Run(recipe, folder, fabric, machine, notify)
+    try:
+        return run.go()
+    finally:
+        if run.log is not None:
+            run.log.close()
 
 
 class DivergedError(OptionError):
