@@ -10,10 +10,11 @@ from coincide.grid import Grid
 from coincide.methods import parse
 from coincide.methods.classical.deformable import Deformable
 from coincide.ops.jacobian import determinants
-from coincide.optimise.deformable import Steering, tapered, to_level
+from coincide.optimise import deformable as optimise
+from coincide.optimise.deformable import Level, Rule, Steering, descend, tapered, to_level
 from coincide.pair import Pair
 from coincide.points import Points
-from coincide.similarity import MIND, SIMILARITIES
+from coincide.similarity import MIND, MSE, SIMILARITIES
 from coincide.transforms import Affine, Displacement
 from coincide.transforms.displacement import to_world
 from phantom import anatomy, grid_around, known, known_pair, picture
@@ -168,6 +169,63 @@ def test_a_steered_step_goes_where_the_landmarks_do():
     assert float((short - update).square().sum(0).sqrt().max()) == pytest.approx(1.0, abs=1e-4)
 
 
+@pytest.mark.parametrize("dim", [2, 3])
+def test_a_landmark_in_a_corner_is_carried_as_far_as_one_inside(dim):
+    shape = (24, 22, 20)[:dim]
+    at = np.array([[0.0] * dim, [11.0] * dim])
+    way = np.array([[0.5] * dim, [-0.3] * dim])
+    still = torch.zeros((dim, *shape))
+    step = Steering(at, at + way, shape)(still, still, 4.0)
+    assert np.abs(step[(slice(None), *at.astype(int).T)].numpy().T - way).max() < 0.1
+
+
+@pytest.mark.parametrize("similarity", ["mse", "lncc"])
+def test_landmarks_steer_where_the_images_have_nothing_to_say(similarity):
+    grid = grid_around(2, 3.0)
+    image = picture(grid, name="image")
+    points = np.array([[5.0, -8.0], [-20.0, 14.0]])
+    there = points + np.array([4.0, 3.0])
+    pair = Pair(image, image, None, None, Points(points), Points(there), initial=Affine(np.eye(3)))
+    run = parse(f"deformable:similarity={similarity},use_landmarks=true").solve(pair)
+    # they object, as nothing else of them has moved
+    assert np.linalg.norm(run.transform(points) - there, axis=1).max() < 2.5
+
+
+class Swinging:
+    """A pull that always points along I, and to and fro along J."""
+
+    def __init__(self, *_):
+        self.turn = 0
+
+    def __call__(self, field, known, out):
+        self.turn += 1
+        out[0], out[1] = -1.0, (-1.0) ** self.turn
+        return -float(self.turn)
+
+    def stiffness(self):
+        return torch.full((1, 24, 24), 1e-6)
+
+
+@pytest.mark.parametrize(("momentum", "share"), [(0.0, 0.5**0.5), (0.5, (1 + 1 / 9) ** -0.5)])
+def test_momentum_goes_straight_on_where_the_force_swings(monkeypatch, momentum, share):
+    monkeypatch.setattr(optimise, "pull_of", Swinging)
+    blank = torch.zeros((1, 24, 24))
+    level = Level(Grid((24, 24), np.eye(3)), blank, blank)
+    field = descend(level, torch.zeros((2, 24, 24)), MSE(), Rule(1.0, 0.5, 0.4, 0.0, momentum), 30)
+    # all vectors are alike: a step is 0.4 long, and its share along I is that of (1, 1), or of the sums (2, 2/3)
+    assert float(field[0].mean()) == pytest.approx(30 * 0.4 * share, rel=0.02)
+    assert float(field[1].abs().max()) < 0.4
+
+
+def test_the_record_names_the_kernels_that_were_used():
+    grid = grid_around(3, 9.0)
+    fixed = picture(grid, name="f")
+    made = Deformable().resolved(fixed)
+    assert 0 < made.force_sigma < 1.7  # few voxels leave no room for the usual one
+    assert 0 < made.field_sigma <= 0.5
+    assert made.momentum == 0.5
+
+
 def test_landmarks_beyond_the_field_pull_nothing():
     grid = grid_around(2, 4.0)
     points = np.array([[0.0, 0.0], [900.0, 0.0]])
@@ -175,6 +233,7 @@ def test_landmarks_beyond_the_field_pull_nothing():
     pair = Pair(picture(grid, name="f"), picture(grid, name="m"), None, None, Points(points), Points(targets))
     run = Deformable(use_landmarks=True).solve(pair)
     assert np.linalg.norm(run.transform(points[:1]) - targets[:1]) < 1
+    assert any("1 of 2 landmarks lie outside" in told for told in run.decisions)
     assert field_of(run.transform).voxel_vectors().abs().max() < 3
 
 

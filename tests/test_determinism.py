@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from coincide.methods import parse
 from coincide.ops import _parallel
 from coincide.ops.lncc import windows
 from coincide.pair import Pair
+from coincide.points import Points
 from coincide.preprocess.foreground import bounding_box, moments
 from coincide.registration import register
 from coincide.transforms import rotation_matrix
@@ -33,6 +35,7 @@ SPECS = [
     "deformable:similarity=nmi",
     "deformable:similarity=ncc",
     "deformable:similarity=mse",
+    "deformable:similarity=ncc,use_landmarks=true",
 ]
 
 
@@ -53,7 +56,11 @@ def pair_of(dim: int, masked: bool = False) -> Pair:
 
 def fingerprint(spec: str, dim: int, threads: int) -> str:
     """What a run came to: SHA-256 of the bytes of its transform and its warped image."""
-    result = register(pair_of(dim, masked="nmi" in spec), parse(spec), threads=threads)
+    pair = pair_of(dim, masked="nmi" in spec)
+    if "use_landmarks" in spec:
+        points = np.random.default_rng(0).uniform(-40, 40, (300, dim))
+        pair = replace(pair, fixed_points=Points(points), moving_points=Points(known(dim)(points)))
+    result = register(pair, parse(spec), threads=threads)
     found = hashlib.sha256(result.warped.numpy().tobytes())
     for part in [*result.transform.parts(), *result.inverse.parts()]:
         found.update(np.asarray(getattr(part, "matrix", getattr(part, "vectors", None))).tobytes())

@@ -102,14 +102,14 @@ def descend(
         if iteration % _MASK_EVERY == 0:
             newton = newton_length(update, pull.stiffness(), rule.force_sigma)
             reach = min(rule.step, (newton / _NEAR) ** 2)
-        elif values[-1] - values[-2] > _LOST * (values[0] - min(values)):
+        elif steer is None and values[-1] - values[-2] > _LOST * (values[0] - min(values)):
             ease *= 0.5
         if rule.momentum:
             torch.add(update, push, alpha=rule.momentum, out=push)
         length = longest(push)
-        if length < 1e-20:
+        if length < 1e-20 and steer is None:
             break
-        step, scale = push, -reach * ease / length
+        step, scale = push, -reach * ease / max(length, 1e-20)
         if steer is not None:
             step, scale = steer(field, push * scale, rule.step), 1.0
         (nudge if reach <= 1 and steer is None else compose)(field, step, scale, out=spare)
@@ -187,15 +187,17 @@ class Steering:
         # the height of a Gaussian of unit weight
         height = (2 * np.pi * _SPREAD**2) ** (-len(shape) / 2)
         kernel = np.exp(-apart / (2 * _SPREAD**2)) + _SLACK * np.eye(len(places))
-        self._weights = torch.from_numpy(np.linalg.inv(kernel) / height).float()
+        self._solved = np.linalg.inv(kernel) / height
 
     def __call__(self, field: Tensor, update: Tensor, step: float) -> Tensor:
         """`update` `(dim, *shape)` (voxels), changed by `step` voxels at most."""
         here = (slice(None), *self._here)
         left = self._way - field[here] - update[here]
         change = torch.zeros_like(field)
-        change.view(len(change), -1).index_add_(1, self._flat, left @ self._weights)
-        change = gaussian(change, _SPREAD)
+        # a product of matrices may differ in its last bits from one number of threads to another
+        weights = torch.from_numpy(np.einsum("an,nm->am", left.numpy(), self._solved)).to(field.dtype)
+        change.view(len(change), -1).index_add_(1, self._flat, weights)
+        change = gaussian(change, _SPREAD, edge=False)
         return update + change * min(1.0, step / max(longest(change), 1e-12))
 
 

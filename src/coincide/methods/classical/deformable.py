@@ -53,16 +53,16 @@ class Deformable(Bending):
         if self.use_landmarks and pair.landmarks is not None:
             landmarks, partners = pair.landmarks
             missed = np.linalg.norm(solution.transform(landmarks.world) - partners.world, axis=1)
-            missed = missed[fixed.grid.inside(landmarks.world)].max(initial=0.0)
-            solution.evidence["landmark_missed"] = float(missed / fixed.grid.spacing.mean())
+            within = fixed.grid.inside(landmarks.world)
+            solution.evidence["landmark_missed"] = float(
+                missed[within].max(initial=0.0) / fixed.grid.spacing.mean()
+            )
+            if not within.all():
+                told = f"{(~within).sum()} of {len(within)} landmarks lie outside the fixed image and do not steer."
+                solution = replace(solution, decisions=(*solution.decisions, told))
         return solution
 
     def _follow(self, level, field, iterations, finest, start, pair, notify):
-        usual = (3.0, 1.0, 0.0) if level.grid.dim == 2 else (1.7, 0.5, 0.5)
-        # an image of few voxels has no room for wide kernels: what they get wrong, no finer level would mend
-        room = finest / _ROOM
-        force_sigma = min(self.force_sigma or usual[0], room)
-        field_sigma = min(self.field_sigma or usual[1], room / 2)
         if self.use_landmarks and pair.landmarks is not None:
             landmarks, partners = pair.landmarks
             within = level.grid.inside(landmarks.world)  # the field ends before the others
@@ -70,6 +70,20 @@ class Deformable(Bending):
             if within.any():
                 places = level.grid.index(landmarks.world[within]), level.grid.index(targets)
                 level = replace(level, landmarks=places)
+        return descend(level, field, self.similarity, self._rule(level.grid.dim, finest), iterations, notify)
+
+    def _rule(self, dim: int, finest: float) -> Rule:
+        """How steps are made where the finest level has `finest` voxels along an axis."""
+        usual = (3.0, 1.0, 0.0) if dim == 2 else (1.7, 0.5, 0.5)
+        # an image of few voxels has no room for wide kernels: what they get wrong, no finer level would mend
+        room = finest / _ROOM
+        force_sigma = min(self.force_sigma or usual[0], room)
+        field_sigma = min(self.field_sigma or usual[1], room / 2)
         momentum = usual[2] if self.momentum is None else self.momentum
-        rule = Rule(force_sigma, field_sigma, self.step, self.tolerance, momentum)
-        return descend(level, field, self.similarity, rule, iterations, notify)
+        return Rule(force_sigma, field_sigma, self.step, self.tolerance, momentum)
+
+    def resolved(self, fixed):
+        found = super().resolved(fixed)
+        rule = self._rule(fixed.dim, self.grids(fixed)[-1][0].size ** (1 / fixed.dim))
+        smooth = {name: getattr(rule, name) for name in ("force_sigma", "field_sigma", "momentum")}
+        return replace(found, **smooth)
