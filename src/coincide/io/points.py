@@ -69,11 +69,14 @@ def _coordinate(row: list[str], column: int, where: str) -> float:
 def write_points(points: Points, path: str | Path) -> None:
     """Write landmarks as CSV with a header `name,x,y[,z]`, world mm, in full precision.
 
+    Landmarks that were given no names are written without: numbers in their place would pass for names when read again.
+
     Raises:
         OutputError: the file cannot be written.
     """
     with whole_file(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream, lineterminator="\n")
-        table.writerow(["name", *"xyz"[: points.dim]])
+        named = points.named
+        table.writerow([*["name"][:named], *"xyz"[: points.dim]])
         for name, place in zip(points.names, points.world):
-            table.writerow([name, *(repr(float(value)) for value in place)])
+            table.writerow([*[name][:named], *(repr(float(value)) for value in place)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from coincide.errors import OptionError, unknown
+from coincide.errors import OptionError
 from coincide.image import Image
 from coincide.methods.base import AbstractMethod, Context, Solution
 from coincide.methods.classical.deformable import Deformable
@@ -17,9 +17,6 @@ from coincide.pair import Pair
 from coincide.similarity import LNCC, MIND, NMI, Similarity
 from coincide.transforms.base import Transform
 from coincide.transforms.linear import Affine
-
-TRANSFORMS = ("rigid", "similarity", "affine", "deformable")
-PRESETS = ("fast", "default", "accurate")
 
 
 @dataclass(frozen=True)
@@ -40,12 +37,6 @@ class Auto(AbstractMethod):
     preset: Literal["fast", "default", "accurate"] = "default"
     similarity: Similarity | None = None
     use_landmarks: bool = False
-
-    def __post_init__(self) -> None:
-        if self.transform not in TRANSFORMS:
-            raise unknown("transform", str(self.transform), TRANSFORMS)
-        if self.preset not in PRESETS:
-            raise unknown("preset", str(self.preset), PRESETS)
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         recorder = Recorder(context.progress)
