@@ -26,7 +26,7 @@ def smooth(shape, *, shift=0.0, labels=False):
     """Something that has features along every axis, moved by `shift` voxels along the first."""
     place = lattice(shape, torch.zeros(1))
     place[0] -= shift
-    wave = sum(torch.sin(0.7 * axis + n) for n, axis in enumerate(place))
+    wave = torch.stack([torch.sin(0.7 * axis + n) for n, axis in enumerate(place)]).sum(0)
     if labels:
         return (wave > 0.4).long()[None] + 2 * (wave < -0.6).long()[None]
     return (wave - wave.min())[None] / (wave.max() - wave.min())

@@ -48,15 +48,16 @@ class Optimiser:
 
     def make(self, weights: Iterable[nn.Parameter] | Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
         """The torch optimiser of `weights`, or of groups of them as torch has these."""
-        weights, betas = list(weights), (self.momentum, 0.99)
+        given: list[Any] = list(weights)
+        betas = (self.momentum, 0.99)
         if self.kind == "sgd":
             return torch.optim.SGD(
-                weights, self.rate, self.momentum, nesterov=self.momentum > 0, weight_decay=self.decay
+                given, self.rate, self.momentum, nesterov=self.momentum > 0, weight_decay=self.decay
             )
         if self.kind == "rmsprop":
-            return torch.optim.RMSprop(weights, self.rate, momentum=self.momentum, weight_decay=self.decay)
+            return torch.optim.RMSprop(given, self.rate, momentum=self.momentum, weight_decay=self.decay)
         rule = torch.optim.Adam if self.kind == "adam" else torch.optim.AdamW
-        return rule(weights, self.rate, betas, weight_decay=self.decay)
+        return rule(given, self.rate, betas, weight_decay=self.decay)
 
 
 @dataclass(frozen=True)
