@@ -40,7 +40,7 @@ def regions(image: Image, labels: Image | None = None) -> dict[str, Region]:
     turn = along_world(image.grid)
     upright = turn.image(image)
     values = upright.numpy().astype(np.float64)
-    known = np.isfinite(values).all(0)
+    known = np.asarray(np.isfinite(values).all(0))
     if image.mask is not None:
         known &= upright.mask.numpy()  # type: ignore[union-attr] - turned with its image
     found = {WHOLE: _cut(values, known, upright.grid)} if known.any() else {}

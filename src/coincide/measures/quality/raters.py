@@ -85,8 +85,8 @@ def agreement(scores: dict[str, dict[str, int]], levels: range) -> dict[str, obj
         for other in names[a + 1 :]:
             both = sorted(set(scores[one]) & set(scores[other]))
             if both:
-                given = (np.array([scores[r][image] for image in both]) for r in (one, other))
-                kappa = cohen_kappa(*given, np.array(levels))
+                first, second = (np.array([scores[r][image] for image in both]) for r in (one, other))
+                kappa = cohen_kappa(first, second, np.array(levels))
                 pairs.append({"raters": [one, other], "images": len(both), "kappa_quadratic": kappa})
     common = sorted(set.intersection(*(set(s) for s in scores.values()))) if scores else []
     known = [p["kappa_quadratic"] for p in pairs if np.isfinite(p["kappa_quadratic"])]

@@ -32,7 +32,7 @@ def compared(image: Image, reference: Image) -> dict[str, float]:
             f"{image.name}: lies on {image.grid!r} with {image.channels} channel(s), its reference on "
             f"{reference.grid!r} with {reference.channels}. Resample one onto the other first."
         )
-    known = np.isfinite(image.numpy()).all(0) & np.isfinite(reference.numpy()).all(0)
+    known = np.asarray(np.isfinite(image.numpy()).all(0) & np.isfinite(reference.numpy()).all(0))
     for one in (image, reference):
         if one.mask is not None:
             known &= one.mask.numpy()

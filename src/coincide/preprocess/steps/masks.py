@@ -139,13 +139,13 @@ def grown(mask: np.ndarray, radius: float, spacing: np.ndarray, sense: int) -> n
 def _without_border(mask: np.ndarray) -> np.ndarray:
     from scipy.ndimage import label
 
-    parts = np.asarray(label(mask)[0])  # type: ignore[index] - a pair
+    parts = np.asarray(label(mask)[0], dtype=np.intp)  # type: ignore[index] - a pair
     open_ = np.zeros(parts.max() + 1, bool)
     for axis in range(mask.ndim):
         for end in (0, -1):
             open_[np.take(parts, end, axis)] = True
     open_[0] = True
-    return ~np.take(open_, parts)
+    return ~open_[parts]
 
 
 def mask_of(image: Image, step: str) -> np.ndarray:
