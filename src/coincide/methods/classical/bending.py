@@ -159,7 +159,9 @@ class Bending(AbstractMethod):
             backward = Displacement(to_world(invert(field), grid), grid)
         transform = start @ Displacement(to_world(field, grid), grid)
         solution = recorder.solution(transform, backward @ start.inverse(), Status.SUCCEEDED)
-        return replace(solution, ran=self.resolved(fixed))
+        # after a start that was given no linear part has run
+        ran = self.resolved(fixed)
+        return replace(solution, ran=replace(ran, linear=None) if start is pair.initial else ran)
 
     def resolved(self, fixed: Image) -> Bending:
         """This method with what it works out for `fixed` in the place of what was left open: linear part and levels."""
