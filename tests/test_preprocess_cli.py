@@ -104,6 +104,8 @@ def test_the_steps_are_listed(capsys):
         (["scan.nii.gz", "--out", "o.nii", "--undo", "r.json", "--mask", "scan.nii.gz"], 2, "--undo takes"),
         (["scan.nii.gz", "--out", "o.nii", "--steps", "resample:spacing=0.005"], 5, "coarser spacing"),
         (["scan.nii.gz", "--out", "o.nii", "--undo", "none.json"], 3, "no such record"),
+        (["scan.nii.gz", "--out", "o.nii", "--steps", "gaussian", "--time-index", "1"], 3, "no 4-D image"),
+        (["scan.nii.gz", "--out", "side.nii", "--steps", "gaussian"], 3, "is no record"),
         (["scan.nii.gz", "--out", "o.nii", "--undo", "key.toml"], 3, "no record"),
     ],
 )
@@ -114,6 +116,7 @@ def test_what_cannot_be_done_is_refused_and_nothing_is_written(
     (folder / "key.toml").write_text('[[step]]\nname = "gaussian"\nsigmas = 3\n')
     (folder / "table.toml").write_text("steps = 3\n")
     (folder / "nameless.toml").write_text("[[step]]\nsigma = 3\n")
+    (folder / "side.json").write_text('{"EchoTime": 0.003}')
     before = sorted(folder.iterdir())
     assert main(["preprocess", *arguments]) == code
     assert says in " ".join(capsys.readouterr().err.split())

@@ -130,12 +130,27 @@ def _check(
                 f"{path}: would overwrite what is read or written beside it. Name another file."
             )
         taken.add(path.resolve())
+        if path == record_path(out) and path.exists() and not _is_record(path):
+            raise OutputError(
+                f"{path}: the record of {out.name} would overwrite this file, which is no record. Take another name."
+            )
         if not path.parent.is_dir():
             raise OutputError(f"{path}: there is no folder {path.parent}. Make it first.")
         if path.parent.resolve() != out.parent.resolve() and number:
             raise OutputError(
                 f"{path}: expected a file in {out.parent}, so that all appear together or not at all."
             )
+
+
+def _is_record(path: Path) -> bool:
+    """Whether a record written before may be replaced; the sidecar of a scan may not."""
+    from coincide.errors import InputError
+
+    try:
+        read_record(path)
+    except InputError:
+        return False
+    return True
 
 
 def record_path(out: Path) -> Path:
@@ -146,7 +161,9 @@ def record_path(out: Path) -> Path:
 
 def _run(pipeline: Pipeline, image: Path, mask: _File, labels: _File, time_index: int | None) -> Processed:
     from coincide.api import open_image
+    from coincide.io.images import check_time_index
 
+    check_time_index(time_index, image)
     opened = open_image(image, mask, time_index=time_index)
     carried = None if labels is None else open_image(labels, kind="label")
     aids = {name: open_image(Path(name)) for name in pipeline.references}

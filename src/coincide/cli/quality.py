@@ -26,10 +26,12 @@ def quality(
 ) -> int:
     """Measure an image's quality: noise, sharpness, signs of artefacts; beside a reference also errors and SSIM."""
     from coincide.api import open_image
+    from coincide.io.images import check_time_index
     from coincide.measures.quality.alone import alone
     from coincide.measures.quality.reference import compared
     from coincide.results import as_plain
 
+    check_time_index(time_index, *(source for source in (image, reference) if source is not None))
     opened = open_image(image, mask, time_index=time_index)
     found: dict[str, Any] = {
         "alone": alone(opened, None if labels is None else open_image(labels, kind="label"))

@@ -54,9 +54,9 @@ class Deformable(Bending):
             landmarks, partners = pair.landmarks
             missed = np.linalg.norm(solution.transform(landmarks.world) - partners.world, axis=1)
             within = fixed.grid.inside(landmarks.world)
-            solution.evidence["landmark_missed"] = float(
-                missed[within].max(initial=0.0) / fixed.grid.spacing.mean()
-            )
+            # a field cannot meet them more finely than its own voxels stand
+            voxel = max(fixed.grid.spacing.mean(), self.grids(fixed)[-1][0].spacing.mean())
+            solution.evidence["landmark_missed"] = float(missed[within].max(initial=0.0) / voxel)
             if not within.all():
                 told = f"{(~within).sum()} of {len(within)} landmarks lie outside the fixed image and do not steer."
                 solution = replace(solution, decisions=(*solution.decisions, told))
