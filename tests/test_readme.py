@@ -46,7 +46,7 @@ def test_python_examples_run(code, folder_with_images):
 
 @pytest.mark.parametrize("lines", examples("sh"))
 def test_commands_in_the_docs_exist_with_their_options(lines):
-    commands = {c.name or c.callback.__name__: c for c in app.registered_commands}
+    commands = {c.name or c.callback.__name__.replace("_", "-"): c for c in app.registered_commands}
     for line in lines.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         if words[:1] != ["coincide"] or words[1].startswith("-"):
