@@ -170,7 +170,7 @@ def _lattice(pair: Pair, spacing: float) -> tuple[list[int], float]:
     wide = np.ceil(1.5 * across / spacing) + 1
     told = f"spectra of {np.prod(wide):,.0f} voxels of {spacing:g} mm"
     require(int(_BYTES * np.prod(wide)), told, "Take a larger spacing, or leave it out.")
-    return [fft.next_fast_len(int(n), real=True) for n in wide], spacing
+    return [fft.next_fast_len(int(n), real=True) for n in wide], spacing  # type: ignore - scipy states no type
 
 
 def _faded(image: Image, share: float) -> Image:
