@@ -151,7 +151,7 @@ def test_names_are_checked_before_files_are_opened(tmp_path):
         ({"method": Linear}, "method must be the name of one"),
         ({"similarity": 5}, "similarity must be a Similarity or none, found 5"),
         ({"use_landmarks": 1}, "use_landmarks must be True or False"),
-        ({"transform": 3}, "unknown transform"),
+        ({"transform": 3}, "transform must be rigid"),
         ({"device": 0}, "device must be text"),
         (
             {"fixed_points": 5, "moving_points": 5, "use_landmarks": True, "transform": "rigid"},

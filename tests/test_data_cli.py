@@ -40,7 +40,7 @@ def test_synthesise_draws_a_sheet_and_writes_a_data_set(tmp_path, capsys):
         (["sheet.jpg"], 3, "is a PNG"),
         (["sheet.png", "--recipe", "anatomy=head"], 3, "Did you mean 'anatomies'"),
         (["sheet.png", "--recipe", "anatomies=tail"], 3, "Known: blobs"),
-        (["sheet.png", "--recipe", "motion=motion(rotation=far)"], 3, "expected float"),
+        (["sheet.png", "--recipe", "motion=motion(rotation=far)"], 3, "expected a finite number"),
         (["sheet.png", "--count", "0"], 2, "count"),
         (["nowhere/sheet.png", "--recipe", RECIPE], 3, "no folder"),
     ],

@@ -164,7 +164,7 @@ def blank(dim, kind="intensity"):
         (
             {"fixed_points": Points(np.ones((2, 3))), "moving_points": Points(np.ones((3, 3)))},
             PointsError,
-            "one to one",
+            "share no names",
         ),
     ],
 )

@@ -11,7 +11,7 @@ from coincide.errors import DimensionError, OptionError
 from coincide.methods import Status, parse
 from coincide.methods.learned import keypoints
 from coincide.methods.learned.keypoints import Keypoints, look
-from coincide.networks import KeypointNetwork
+from coincide.networks import KeypointNetwork, shipped
 from coincide.networks import Keypoints as Found
 from coincide.preprocess.normalise import normalise
 from coincide.transforms import Affine, Displacement, rotation_matrix
@@ -108,7 +108,7 @@ def test_a_network_that_sees_wrongly_does_no_harm(monkeypatch, mass):
     network = StandIn(None, mass)
     wrong = PLACES[::-1] * 0.3
     network.origins = [PLACES, *[wrong + 20 * n for n in range(6)]]
-    monkeypatch.setattr(keypoints, "shipped", lambda name: network)
+    monkeypatch.setattr(keypoints, "chosen", lambda name, path: network)
     solution = Keypoints("rigid", turns=2).solve(images)
     assert solution.status is Status.SUCCEEDED
     assert off(solution.transform, known(3)) < 1.0
@@ -158,7 +158,7 @@ def test_the_shipped_network_sees_where_a_made_up_brain_lies():
     for seed in range(6):
         example = draw(recipe, 10**6 + seed)
         images = normalise(example.pair.fixed), normalise(example.pair.moving)
-        (view,) = look(keypoints.shipped("keypoints"), *images, looks=3).found
+        (view,) = look(shipped("keypoints"), *images, looks=3).found
         points = example.pair.fixed_points.world
         right = example.truth(points)
         # where the middles of both images would be laid on each other: the shift is no feat of the network
