@@ -220,7 +220,7 @@ def test_momentum_goes_straight_on_where_the_force_swings(monkeypatch, momentum,
 def test_the_record_names_the_kernels_that_were_used():
     grid = grid_around(3, 9.0)
     fixed = picture(grid, name="f")
-    made = Deformable().resolved(fixed)
+    made = Deformable().resolved(Deformable().grids(fixed))
     assert 0 < made.force_sigma < 1.7  # few voxels leave no room for the usual one
     assert 0 < made.field_sigma <= 0.5
     assert made.momentum == 0.5

@@ -19,7 +19,7 @@ from coincide.methods import AbstractMethod, Context, Solution, Step
 from coincide.methods.configure import check_run, check_steering, configured, name_of
 from coincide.methods.plan import foreseen
 from coincide.ops._parallel import get_threads, on_compile, set_threads
-from coincide.ops.memory import peak, require
+from coincide.ops.memory import DEFORMED, peak, require
 from coincide.optimise.progress import Event, Progress, silent
 from coincide.pair import Pair
 from coincide.points import Points
@@ -70,7 +70,7 @@ class Registration:
     uncertainty: Image | None = None
 
 
-_BYTES_PER_VOXEL = {"linear": 60, "deformable": 190}
+_BYTES_PER_VOXEL = {"linear": 60, "deformable": DEFORMED}
 """Peak memory of a run beyond the images, per voxel of the fixed image, measured on brains of 5 to 8 M voxels."""
 
 

@@ -19,6 +19,9 @@ Data = Annotated[
     str | None,
     Option(metavar="DATA", help="Images of your own to learn from: a folder, a CSV table, or a BIDS tree."),
 ]
+Share = Annotated[
+    float | None, Option(metavar="S", help="Of the steps that learn from DATA; made-up pairs in the others.")
+]
 Resume = Annotated[bool, Option("--resume", help="Go on from the checkpoint in DIR, if there is one.")]
 Workers = Annotated[
     int, Option(metavar="N", min=0, help="Processes that make data ahead; 0 makes them in between.")
@@ -31,10 +34,7 @@ def train(
     recipe: Annotated[Path, Argument(metavar="RECIPE", help="What to train, and how: a TOML file.")],
     out: a.OutFolder,
     data: Data = None,
-    share: Annotated[
-        float | None,
-        Option(metavar="S", help="Of the steps that learn from DATA; made-up pairs in the others."),
-    ] = None,
+    share: Share = None,
     resume: Resume = False,
     threads: a.Threads = None,
     workers: Workers = 1,
@@ -72,10 +72,7 @@ def finetune(
         list[str] | None,
         Option(metavar="P", help="Names of weights that stay, such as 'body.*'. May come again."),
     ] = None,
-    share: Annotated[
-        float | None,
-        Option(metavar="S", help="Of the steps that learn from DATA; made-up pairs in the others."),
-    ] = None,
+    share: Share = None,
     resume: Resume = False,
     threads: a.Threads = None,
     workers: Workers = 1,

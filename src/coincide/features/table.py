@@ -32,8 +32,8 @@ class Features(Checked):
 
     groups: tuple[str, ...] = GROUPS
     bins: Annotated[int, Range(2)] = 32
-    spacing: Annotated[float, Range(0, above=True)] | None = None
-    radius: Annotated[float, Range(0, above=True)] | None = None
+    spacing: Positive | None = None
+    radius: Positive | None = None
     wavelengths: tuple[Positive, ...] = (4.0, 8.0, 16.0)
 
     def __post_init__(self) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from coincide.errors import ResourceError
 
+DEFORMED = 190
+"""Peak bytes beyond the images for each voxel that is deformed, measured on brains of 5 to 8 M voxels."""
 _UNLIMITED = 1 << 60
 """cgroup v1 writes "no limit" as a number near 2**63."""
 

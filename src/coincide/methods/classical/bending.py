@@ -18,7 +18,7 @@ from coincide.methods.classical.linear import Linear, Starts, linear_similarity,
 from coincide.methods.parts import INVERSE, Part, level_parts, linear_parts
 from coincide.methods.recorder import Recorder
 from coincide.ops.field import invert
-from coincide.ops.memory import require
+from coincide.ops.memory import DEFORMED, require
 from coincide.ops.sample import sample, sample_affine
 from coincide.ops.smooth import gaussian
 from coincide.optimise.deformable import Level, compare, tapered, to_level
@@ -35,8 +35,6 @@ from coincide.transforms.displacement import Displacement, to_world
 from coincide.transforms.linear import Affine
 
 _MOST = {2: 500.0, 3: 220.0}
-_BYTES = 190
-"""Peak memory for each voxel of the finest level, measured on brains of 5 to 8 M voxels."""
 _BETTER = 0.005
 """Share of the gain over unrelated images by which another start must beat the linear optimum."""
 _WORK, _MOST_STEPS = 40_000_000, 100
@@ -151,7 +149,8 @@ class Bending(AbstractMethod):
         if start is pair.initial:
             recorder.decide("The deformation starts from the initial transform that was given, as it is.")
         with recorder.timed("deformable"):
-            field, grid = self._deform(fixed, moving, start, pair, recorder)
+            levels = self.grids(fixed)
+            field, grid = self._deform(levels, fixed, moving, start, pair, recorder)
         with recorder.timed("inverse"):
             recorder.say("inverse", "computing the inverse")
             field, grid = tapered(field, grid)
@@ -160,13 +159,13 @@ class Bending(AbstractMethod):
         transform = start @ Displacement(to_world(field, grid), grid)
         solution = recorder.solution(transform, backward @ start.inverse(), Status.SUCCEEDED)
         # after a start that was given no linear part has run
-        ran = self.resolved(fixed)
+        ran = self.resolved(levels)
         return replace(solution, ran=replace(ran, linear=None) if start is pair.initial else ran)
 
-    def resolved(self, fixed: Image) -> Bending:
-        """This method with what it works out for `fixed` in the place of what was left open: linear part and levels."""
-        levels = self.grids(fixed)
-        finest = float(np.prod(levels[-1][0].spacing) ** (1 / fixed.dim))
+    def resolved(self, levels: list[tuple[Grid, int]]) -> Bending:
+        """This method with what it works out, and the `levels` of `grids`, in the place of what was left open."""
+        last = levels[-1][0]
+        finest = float(np.prod(last.spacing) ** (1 / last.dim))
         return replace(self, linear=self._linear, finest=finest, iterations=tuple(n for _, n in levels))
 
     def grids(self, fixed: Image) -> list[tuple[Grid, int]]:
@@ -200,7 +199,7 @@ class Bending(AbstractMethod):
         ]
         if self.finest:
             size = grids[-1][0].size
-            require(_BYTES * size, f"deforming {size:,} voxels of {finest:g} mm", "Take a larger finest.")
+            require(DEFORMED * size, f"deforming {size:,} voxels of {finest:g} mm", "Take a larger finest.")
         return [(grid, max(n, min(_WORK // grid.size, _MOST_STEPS))) for grid, n in grids]
 
     def _best_start(self, fixed, moving, matrix: np.ndarray, starts: Starts, pair: Pair, recorder: Recorder):
@@ -237,9 +236,7 @@ class Bending(AbstractMethod):
         )
         return tried[best][1]
 
-    def _deform(self, fixed, moving, start: Transform, pair: Pair, recorder: Recorder):
-        levels = self.grids(fixed)
-
+    def _deform(self, levels, fixed, moving, start: Transform, pair: Pair, recorder: Recorder):
         def notify(number: int, iterations: int, iteration: int, value: float) -> None:
             recorder.step("deformable", number, len(levels), iteration, iterations, value)
 

@@ -82,8 +82,8 @@ class Deformable(Bending):
         momentum = usual[2] if self.momentum is None else self.momentum
         return Rule(force_sigma, field_sigma, self.step, self.tolerance, momentum)
 
-    def resolved(self, fixed):
-        found = super().resolved(fixed)
-        rule = self._rule(fixed.dim, self.grids(fixed)[-1][0].size ** (1 / fixed.dim))
+    def resolved(self, levels):
+        found, last = super().resolved(levels), levels[-1][0]
+        rule = self._rule(last.dim, last.size ** (1 / last.dim))
         smooth = {name: getattr(rule, name) for name in ("force_sigma", "field_sigma", "momentum")}
         return replace(found, **smooth)

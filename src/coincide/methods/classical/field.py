@@ -9,7 +9,7 @@ import numpy as np
 
 from coincide.grid import Grid
 from coincide.ops.field import invert
-from coincide.ops.memory import require
+from coincide.ops.memory import DEFORMED, require
 from coincide.regularity.folding import unfold
 from coincide.transforms.base import Transform
 from coincide.transforms.displacement import Displacement, to_world
@@ -18,8 +18,6 @@ from coincide.transforms.thin_plate import bending
 
 _MOST = {2: 1_000_000, 3: 2_000_000}
 """Voxels of a field beyond which a finer one costs much and, as such maps are smooth, brings nothing."""
-_BYTES = 190
-"""Peak memory for each voxel of a field, as for one that is registered."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +74,7 @@ def field_grid(grid: Grid, spacing: float = 0.0) -> Grid:
     if spacing:
         fine = grid.orthogonalised(spacing)
         require(
-            _BYTES * fine.size,
+            DEFORMED * fine.size,
             f"a field of {fine.size:,} voxels of {spacing:g} mm",
             "Take a larger spacing, or leave it out.",
         )

@@ -14,6 +14,7 @@ from coincide.methods.base import AbstractMethod, Context, Solution, Status
 from coincide.methods.classical.bending import level_of
 from coincide.methods.classical.deformable import Deformable
 from coincide.methods.learned.pyramid import Pyramid, field_parts, finished, linear_part
+from coincide.methods.likeness import Likeness
 from coincide.methods.parts import INVERSE, Part, level_parts, linear_parts
 from coincide.methods.recorder import Recorder
 from coincide.ops.sample import sample_affine
@@ -124,8 +125,6 @@ def better(
 
 def suited(fixed: Image, moving: Image, start: Affine) -> Similarity:
     """What to compare two images by that `start` lays on each other: LNCC where they have one contrast, else MIND."""
-    from coincide.methods.auto import Likeness
-
     return LNCC() if Likeness.of(fixed, moving, start).same_modality else MIND(dilation=1)
 
 

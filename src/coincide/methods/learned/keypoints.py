@@ -154,7 +154,7 @@ def look(
     network: KeypointNetwork,
     fixed: Image,
     moving: Image,
-    looks: Count = 1,
+    looks: int = 1,
     turns: Sequence[np.ndarray] = (np.eye(3),),
 ) -> Seen:
     """What `network` sees in two images that are normalised already.
@@ -192,7 +192,7 @@ def _view(
     here: np.ndarray,
     size: np.ndarray,
     matrix: np.ndarray,
-    looks: Count,
+    looks: int,
 ) -> View | None:
     """Looks in a row at the moving image, first through `matrix`; None where the keypoints settle no fit."""
     view = None
