@@ -8,6 +8,7 @@ import pytest
 from coincide.cli import main
 from coincide.image import Image
 from coincide.io import read_image, write_image
+from coincide.preprocess.pipeline import parse
 from phantom import grid_around, head, picture
 
 GRID = grid_around(3, (6.0, 6.0, 9.0))
@@ -76,6 +77,26 @@ def test_a_recipe_is_the_same_as_its_steps(folder):
     assert (folder / "r.json").read_bytes() == (folder / "s.json").read_bytes()
 
 
+def test_one_volume_of_several_is_processed_and_laid_back(folder):
+    import nibabel as nib
+
+    scan = nib.load(folder / "scan.nii.gz")
+    both = np.stack([scan.get_fdata(), scan.get_fdata() * 2 + 30], axis=-1).astype(np.float32)
+    nib.save(nib.Nifti1Image(both, scan.affine), folder / "both.nii")
+    steps, chosen = ["--steps", "pad:margin=9"], ["--time-index", "1"]
+    assert main(["preprocess", str(folder / "both.nii"), *steps, "--out", str(folder / "p.nii")]) == 3
+    assert (
+        main(["preprocess", str(folder / "both.nii"), *steps, *chosen, "--out", str(folder / "p.nii")]) == 0
+    )
+    padded = nib.load(folder / "p.nii")
+    pair = np.stack([padded.get_fdata() * 0, padded.get_fdata()], axis=-1).astype(np.float32)
+    nib.save(nib.Nifti1Image(pair, padded.affine), folder / "pair.nii")
+    undo = ["preprocess", str(folder / "pair.nii"), "--undo", str(folder / "p.json")]
+    assert main([*undo, "--out", str(folder / "u.nii")]) == 3
+    assert main([*undo, *chosen, "--out", str(folder / "u.nii")]) == 0
+    np.testing.assert_allclose(nib.load(folder / "u.nii").get_fdata(), both[..., 1], atol=1e-2)
+
+
 def test_the_steps_are_listed(capsys):
     assert main(["preprocess", "--list"]) == 0
     shown = capsys.readouterr().out
@@ -104,6 +125,10 @@ def test_the_steps_are_listed(capsys):
         (["scan.nii.gz", "--out", "o.nii", "--undo", "r.json", "--mask", "scan.nii.gz"], 2, "--undo takes"),
         (["scan.nii.gz", "--out", "o.nii", "--steps", "resample:spacing=0.005"], 5, "coarser spacing"),
         (["scan.nii.gz", "--out", "o.nii", "--undo", "none.json"], 3, "no such record"),
+        (["scan.nii.gz", "--out", "scan.nii.gz", "--undo", "done.json"], 3, "would overwrite"),
+        (["scan.nii.gz", "--out", "./done.json", "--undo", "done.json"], 3, "would overwrite"),
+        (["scan.nii.gz", "--out", "o.nii", "--undo", "done.json", "--time-index", "1"], 3, "no 4-D image"),
+        (["scan.nii.gz", "--out", "no/o.nii", "--undo", "done.json"], 3, "no folder"),
         (["scan.nii.gz", "--out", "o.nii", "--steps", "gaussian", "--time-index", "1"], 3, "no 4-D image"),
         (["scan.nii.gz", "--out", "side.nii", "--steps", "gaussian"], 3, "is no record"),
         (["scan.nii.gz", "--out", "o.nii", "--undo", "key.toml"], 3, "no record"),
@@ -117,7 +142,9 @@ def test_what_cannot_be_done_is_refused_and_nothing_is_written(
     (folder / "table.toml").write_text("steps = 3\n")
     (folder / "nameless.toml").write_text("[[step]]\nsigma = 3\n")
     (folder / "side.json").write_text('{"EchoTime": 0.003}')
-    before = sorted(folder.iterdir())
+    done = parse("pad:margin=9")(read_image(folder / "scan.nii.gz"))
+    (folder / "done.json").write_text(json.dumps(done.record))
+    before = {path: path.read_bytes() for path in sorted(folder.iterdir())}
     assert main(["preprocess", *arguments]) == code
     assert says in " ".join(capsys.readouterr().err.split())
-    assert sorted(folder.iterdir()) == before
+    assert {path: path.read_bytes() for path in sorted(folder.iterdir())} == before

@@ -38,14 +38,13 @@ def features(
 ) -> int:
     """Describe an image and each of its labels by shape, position, appearance and texture, in mm."""
     from coincide.api import open_image
+    from coincide.cli.opening import open_images
     from coincide.features.table import Features
-    from coincide.io.images import check_time_index
 
     chosen = Features(tuple(g.strip() for g in groups.split(",")), bins, spacing)
     if out is not None:
         _check(out, [image, labels, mask])
-    check_time_index(time_index, image)
-    opened = open_image(image, mask, time_index=time_index)
+    [opened] = open_images(image, mask=mask, time_index=time_index)
     found = chosen(opened, None if labels is None else open_image(labels, kind="label"))
     if out is None:
         _show(found, as_json)

@@ -67,7 +67,7 @@ def preprocess(
     if undo is not None and any(path is not None for path in (mask, labels, out_mask, out_labels)):
         raise typer.BadParameter("--undo takes IMAGE and --out alone; undo masks and labels one by one.")
     if undo is not None:
-        return _undo(image, undo, out)
+        return _undo(image, undo, out, time_index)
     pipeline = _chosen(steps, recipe)
     _check(pipeline, [image, mask, labels], out, out_mask, out_labels, labels is not None)
     done = _run(pipeline, image, mask, labels, time_index)
@@ -161,10 +161,9 @@ def record_path(out: Path) -> Path:
 
 def _run(pipeline: Pipeline, image: Path, mask: _File, labels: _File, time_index: int | None) -> Processed:
     from coincide.api import open_image
-    from coincide.io.images import check_time_index
+    from coincide.cli.opening import open_images
 
-    check_time_index(time_index, image)
-    opened = open_image(image, mask, time_index=time_index)
+    [opened] = open_images(image, mask=mask, time_index=time_index)
     carried = None if labels is None else open_image(labels, kind="label")
     aids = {name: open_image(Path(name)) for name in pipeline.references}
     number = len(pipeline.steps)
@@ -208,13 +207,18 @@ def _write(done: Processed, out: Path, out_mask: _File, out_labels: _File, input
         (scratch / record_path(out).name).write_text(text + "\n", encoding="utf-8")
 
 
-def _undo(image: Path, record: Path, out: Path) -> int:
+def _undo(image: Path, record: Path, out: Path, time_index: int | None) -> int:
     from coincide.cli.apply import open_for
+    from coincide.errors import OutputError
     from coincide.io import write_image
+    from coincide.io.images import check_time_index
     from coincide.preprocess.pipeline import undo
 
+    if out.resolve() in (image.resolve(), record.resolve()):
+        raise OutputError(f"{out}: would overwrite what --undo reads. Name another file.")
     pipeline, grids = read_record(record)
-    found: Image = open_for(image, "auto")
+    check_time_index(time_index, image)
+    found: Image = open_for(image, "auto", time_index)
     write_image(undo(pipeline, grids, found), out)
     console.out.print(f"{out}: {image.name} on the grid before {' | '.join(s.name for s in pipeline.steps)}")
     return 0

@@ -26,18 +26,19 @@ def quality(
 ) -> int:
     """Measure an image's quality: noise, sharpness, signs of artefacts; beside a reference also errors and SSIM."""
     from coincide.api import open_image
-    from coincide.io.images import check_time_index
+    from coincide.cli.opening import open_images
     from coincide.measures.quality.alone import alone
     from coincide.measures.quality.reference import compared
     from coincide.results import as_plain
 
-    check_time_index(time_index, *(source for source in (image, reference) if source is not None))
-    opened = open_image(image, mask, time_index=time_index)
+    opened, *others = open_images(
+        image, *([] if reference is None else [reference]), mask=mask, time_index=time_index
+    )
     found: dict[str, Any] = {
         "alone": alone(opened, None if labels is None else open_image(labels, kind="label"))
     }
-    if reference is not None:
-        found["reference"] = compared(opened, open_image(reference, time_index=time_index))
+    if others:
+        found["reference"] = compared(opened, others[0])
     if as_json:
         print(json.dumps(as_plain(found), indent=2, allow_nan=False))
         return 0
