@@ -17,9 +17,10 @@ def foreground_weights(image: Image, threshold: float = 0.1) -> torch.Tensor:
         image: normalised to 0…1 (see `normalise`).
         threshold: below it is air.
     """
-    weights = (image.data.amax(0) - threshold).clamp(0, 1)
+    brightest = image.data[0] if len(image.data) == 1 else image.data.amax(0)
+    weights = (brightest - threshold).clamp_(0, 1)
     if image.mask is not None:
-        weights = weights * image.mask.to(weights.dtype)
+        weights *= image.mask
     return weights
 
 

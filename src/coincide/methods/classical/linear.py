@@ -26,6 +26,7 @@ from coincide.transforms.linear import Affine
 _RIVAL = 0.3
 """Starts whose gain at the coarse level falls short of the best one's by more than this share are not followed; where
 the best one is right, the next is behind by 0.39 to 0.82 of it between brains, and by 0.24 with PET and CT."""
+Box = tuple[np.ndarray, np.ndarray]
 Voxels = Annotated[int, Range(1000)]
 """Of a level: with fewer there is next to nothing to compare."""
 
@@ -77,18 +78,17 @@ class Linear(AbstractMethod):
     def explore(self, fixed: Image, moving: Image, pair: Pair, recorder: Recorder) -> Starts:
         """The best distinct starts for images that are normalised already, refined at the coarsest level."""
         with recorder.timed("start"):
-            spacing, grid = self.levels(fixed)[0]
+            box = bounding_box(foreground_weights(fixed))
+            spacing, grid = self.levels(fixed, box)[0]
             coarse = shrink(fixed, spacing, grid), shrink(moving, spacing)
-            masses = [moments(image, foreground_weights(image)) for image in coarse]
-            radius = float(np.linalg.norm(masses[0].radii))
-            return self._starts(
-                coarse, masses, Starts((), masses[1].centre, radius, _probes(masses[0])), pair, recorder
-            )
+            ours, theirs = (moments(image, foreground_weights(image)) for image in coarse)
+            frame = Starts.none(ours, theirs, box)
+            return self._starts(coarse, (ours, theirs), frame, pair, recorder)
 
     def follow(self, fixed: Image, moving: Image, starts: Starts, recorder: Recorder) -> np.ndarray:
         """The homogeneous matrix (fixed-world mm → moving-world mm) that the best of `starts` leads to."""
         with recorder.timed("linear"):
-            return self._descend(fixed, moving, self.levels(fixed), starts, recorder)
+            return self._descend(fixed, moving, self.levels(fixed, starts.box), starts, recorder)
 
     def finish(self, fixed: Image, moving: Image, starts: Starts, pair: Pair, recorder: Recorder) -> Solution:  # noqa: ARG002
         """The solution that `starts` lead to."""
@@ -97,13 +97,17 @@ class Linear(AbstractMethod):
         transform = Affine(self.follow(fixed, moving, starts, recorder), fixed.grid.centre)
         return recorder.solution(transform, transform.inverse(), Status.SUCCEEDED)
 
-    def levels(self, fixed: Image) -> list[tuple[float, Grid]]:
+    def levels(self, fixed: Image, box: Box | None = None) -> list[tuple[float, Grid]]:
         """Voxel size (mm) and grid of each level, coarse to fine, each at most twice as fine as the one before.
 
         The grids cover the box around the anatomy, and a tenth of its size more on every side.
+
+        Args:
+            fixed: the fixed image, normalised.
+            box: around its anatomy, where it is known already.
         """
         own = fixed.grid.spacing
-        start, stop = bounding_box(foreground_weights(fixed))
+        start, stop = box or bounding_box(foreground_weights(fixed))
         volume = float(np.prod((stop - start) * own))
         fewer = 4 if fixed.dim == 2 else 1
         first = (volume / self.coarse * fewer) ** (1 / fixed.dim)
@@ -111,8 +115,10 @@ class Linear(AbstractMethod):
         first = max(first, last)
         number = 1 + max(0, int(np.ceil(np.log2(first / last) - 0.1)))
         margin = np.ceil(np.maximum(0.1 * (stop - start), 2 * first / own)).astype(int)
-        box = fixed.grid.cropped(np.maximum(start - margin, 0), np.minimum(stop + margin, fixed.grid.shape))
-        return [(float(s), coarse_grid(box, float(s))) for s in np.geomspace(first, last, number)]
+        around = fixed.grid.cropped(
+            np.maximum(start - margin, 0), np.minimum(stop + margin, fixed.grid.shape)
+        )
+        return [(float(s), coarse_grid(around, float(s))) for s in np.geomspace(first, last, number)]
 
     def _starts(self, coarse, masses, frame: Starts, pair: Pair, recorder: Recorder) -> Starts:
         fixed, moving = coarse
@@ -205,12 +211,21 @@ class Starts:
         centre: moving-world mm about which a linear registration turns.
         radius: size of the anatomy, mm.
         probes: points one radius along each principal axis, both ways, `(2 dim, dim)` fixed-world mm.
+        box: around the fixed anatomy, first and last-plus-one voxel along each axis.
     """
 
     found: tuple[Start, ...]
     centre: np.ndarray
     radius: float
     probes: np.ndarray
+    box: Box
+
+    @classmethod
+    def none(cls, fixed: Moments, moving: Moments, box: Box) -> Starts:
+        """The frame alone, for two anatomies of these moments."""
+        arms = fixed.axes.T * fixed.radii[:, None]
+        probes = fixed.centre + np.concatenate([arms, -arms])
+        return cls((), moving.centre, float(np.linalg.norm(fixed.radii)), probes, box)
 
 
 def _told(found: list[Start], winner: Start, moved: float, margin: float) -> str:
@@ -220,8 +235,3 @@ def _told(found: list[Start], winner: Start, moved: float, margin: float) -> str
         f"Of {len(found)} starts the one from the {winner.origin} won, {moved:.0f} mm from where the headers put it, "
         f"by {100 * margin:.0f} % of its gain over unrelated images."
     )
-
-
-def _probes(mass: Moments) -> np.ndarray:
-    arms = mass.axes.T * mass.radii[:, None]
-    return mass.centre + np.concatenate([arms, -arms])

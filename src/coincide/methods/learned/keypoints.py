@@ -23,7 +23,7 @@ from coincide.optimise.linear import Problem
 from coincide.optimise.starts import Start, apart, distinct, refine, rotations, scored
 from coincide.options import Count, Whole
 from coincide.pair import Pair
-from coincide.preprocess.foreground import Moments, foreground_weights, moments
+from coincide.preprocess.foreground import Moments, bounding_box, foreground_weights, moments
 from coincide.preprocess.shrink import shrink
 from coincide.similarity import NMI, Similarity
 from coincide.transforms.base import Transform
@@ -96,28 +96,27 @@ class Keypoints(AbstractMethod):
         self, fixed: Image, moving: Image, seen: Seen, header: np.ndarray, recorder: Recorder
     ) -> Starts:
         """What the network found and what the headers say, refined at the coarsest level, the best ones first."""
-        linear, mass = self._linear, seen.masses[0]
-        radius, arms = float(np.linalg.norm(mass.radii)), mass.axes.T * mass.radii[:, None]
-        probes, centre = mass.centre + np.concatenate([arms, -arms]), seen.masses[1].centre
-        spacing, grid = linear.levels(fixed)[0]
+        linear, box = self._linear, bounding_box(foreground_weights(fixed))
+        frame = Starts.none(*seen.masses, box)
+        spacing, grid = linear.levels(fixed, box)[0]
         problem = Problem.of(linear.search, shrink(fixed, spacing, grid), shrink(moving, spacing))
         worst = linear.search.worst
         found = [Start(header, "headers")] + [Start(view.matrix, "network") for view in seen.found]
         found = [start for start in scored(problem, found, worst) if start.score < worst]
         if not found:
-            return Starts((), centre, radius, probes)
-        best = distinct(found, probes, _DISTINCT * radius, _FOLLOWED)
+            return frame
+        best = distinct(found, frame.probes, _DISTINCT * frame.radius, _FOLLOWED)
         early = "similarity" if self.model == "affine" else self.model
-        kept = refine(problem, best, early, centre, radius, 20, worst)
-        kept = distinct(kept, probes, _DISTINCT * radius, len(kept))
-        moved = apart(kept[0].matrix, header, probes)
+        kept = refine(problem, best, early, frame.centre, frame.radius, 20, worst)
+        kept = distinct(kept, frame.probes, _DISTINCT * frame.radius, len(kept))
+        moved = apart(kept[0].matrix, header, frame.probes)
         recorder.evidence |= {"start_score": kept[0].score, "keypoint_starts": len(seen.found)}
         which = "that of the headers" if kept[0].origin == "headers" else "one of the network"
         recorder.decide(
             f"Of {len(seen.found)} starts that the network saw and that of the headers, {which} won, "
             f"{moved:.0f} mm from where the headers put it."
         )
-        return Starts(tuple(kept), centre, radius, probes)
+        return replace(frame, found=tuple(kept))
 
 
 @dataclass(frozen=True, eq=False)
