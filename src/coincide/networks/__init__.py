@@ -1,14 +1,19 @@
 """Networks that look at images and say where anatomy lies."""
 
+from coincide.networks.flattened import FlattenedNetwork
 from coincide.networks.keypoints import KeypointNetwork, Keypoints
 from coincide.networks.pyramid import PyramidNetwork
+from coincide.networks.sequence import Course, SequenceNetwork
 from coincide.networks.weights import NETWORKS, chosen, make, pack, shipped, unpack
 
 __all__ = [
     "NETWORKS",
+    "Course",
+    "FlattenedNetwork",
     "KeypointNetwork",
     "Keypoints",
     "PyramidNetwork",
+    "SequenceNetwork",
     "chosen",
     "make",
     "pack",

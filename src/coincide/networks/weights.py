@@ -15,12 +15,19 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from coincide.errors import MissingFileError, OptionError, UnreadableFileError, unknown
+from coincide.networks.flattened import FlattenedNetwork
 from coincide.networks.keypoints import KeypointNetwork
 from coincide.networks.pyramid import PyramidNetwork
+from coincide.networks.sequence import SequenceNetwork
 
-Network = KeypointNetwork | PyramidNetwork
+Network = FlattenedNetwork | KeypointNetwork | PyramidNetwork | SequenceNetwork
 
-NETWORKS: dict[str, type[Network]] = {"keypoints": KeypointNetwork, "pyramid": PyramidNetwork}
+NETWORKS: dict[str, type[Network]] = {
+    "flattened": FlattenedNetwork,
+    "keypoints": KeypointNetwork,
+    "pyramid": PyramidNetwork,
+    "sequence": SequenceNetwork,
+}
 """Kinds of network by name."""
 
 SHIPPED: dict[str, str] = {

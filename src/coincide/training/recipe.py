@@ -13,11 +13,17 @@ from coincide.training.optimiser import Optimiser, Schedule
 from coincide.training.own import OwnData
 from coincide.training.parse import filled, read_tables
 from coincide.training.pyramid import PyramidTask
+from coincide.training.sequence import SequenceTask
 from coincide.training.start import Start
 
-Task = KeypointTask | PyramidTask
+Task = KeypointTask | PyramidTask | SequenceTask
 
-TASKS: dict[str, type[Task]] = {"keypoints": KeypointTask, "pyramid": PyramidTask}
+TASKS: dict[str, type[Task]] = {
+    "flattened": SequenceTask,
+    "keypoints": KeypointTask,
+    "pyramid": PyramidTask,
+    "sequence": SequenceTask,
+}
 """What can be learned, by the name of the network that learns it."""
 
 

@@ -32,13 +32,20 @@ _CARPALS = (
 )
 
 
-def hand(rng: np.random.Generator, grid: Grid) -> Anatomy:
-    """A hand with its wrist, left or right, of a child or a grown-up, fingers apart or together."""
+def hand(rng: np.random.Generator, grid: Grid, spread: float | None = None) -> Anatomy:
+    """A hand with its wrist, left or right, of a child or a grown-up, fingers apart or together.
+
+    Args:
+        rng: for everything that is drawn.
+        grid: of the pictures.
+        spread: how far the fingers are apart, 0.4 to 1.7; drawn where left out, and the rest of the hand is the same.
+    """
     bones, flesh = _forearm(rng), []
     flesh += [("", b[1], b[2], 17.0, 21.0) for b in bones]
     flesh.append(("", np.array([4.0, -40.0]), np.array([-1.0, 22.0]), 27.0, 27.0))
     bones += [(f"carpal {n + 1}", *_place(rng, x, y), r, r) for n, (x, y, r) in enumerate(_CARPALS)]
-    spread = rng.uniform(0.4, 1.7)
+    drawn = rng.uniform(0.4, 1.7)
+    spread = drawn if spread is None else spread
     for finger in range(5):
         more, around = _finger(rng, finger, spread)
         bones += more
