@@ -133,3 +133,25 @@ def error_mm(transform, truth, grid: Grid) -> float:
     """Mean distance between where two transforms put the head's voxels, mm."""
     points = anatomy(grid)
     return float(np.linalg.norm(transform(points) - truth(points), axis=1).mean())
+
+
+# steps whose defaults do little on voxels of 5 to 9 mm, with radii and widths that reach beyond them
+STEP_SPECS = {
+    "mean": "mean:radius=9",
+    "median": "median:radius=9",
+    "gaussian": "gaussian:sigma=7",
+    "bilateral": "bilateral:sigma=6",
+    "unsharp": "unsharp:sigma=6",
+    "deconvolve": "deconvolve:fwhm=9",
+    "speckle": "speckle:sigma=7",
+    "match": "match:reference=other",
+    "resample": "resample:spacing=4x7x5",
+    "thin": "thin:factor=2,rounds=1",
+    "grow": "grow:seeds=10x-10x0,smooth=4",
+    "snap": "threshold | snap:reach=8",
+    "largest": "threshold | largest",
+    "enclosed": "threshold:keep=dark | enclosed",
+    "fill": "threshold | fill",
+    "morphology": "threshold | morphology:action=open,radius=9",
+    "crop": "threshold:at=300 | crop:margin=7",
+}

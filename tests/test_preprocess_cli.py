@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from coincide.cli import main
+from coincide.cli.preprocess import read_record
 from coincide.image import Image
 from coincide.io import read_image, write_image
+from coincide.preprocess import STEPS
 from coincide.preprocess.pipeline import parse
+from phantom import STEP_SPECS as SPECS
 from phantom import grid_around, head, picture
 
 GRID = grid_around(3, (6.0, 6.0, 9.0))
@@ -148,3 +151,28 @@ def test_what_cannot_be_done_is_refused_and_nothing_is_written(
     assert main(["preprocess", *arguments]) == code
     assert says in " ".join(capsys.readouterr().err.split())
     assert {path: path.read_bytes() for path in sorted(folder.iterdir())} == before
+
+
+@pytest.mark.parametrize("name", [name for name in STEPS if name != "brain"])
+def test_every_step_is_recorded_whole_and_writes_the_same_bytes_twice(folder, name):
+    scan = folder / "scan.nii.gz"
+    if name == "undistort":
+        scan = folder / "flat.nii.gz"
+        write_image(picture(grid_around(2, 3.0)), scan)
+    spec = SPECS.get(name, name).replace("reference=other", f"reference={folder / 'other.nii'}")
+    written = []
+    for run in ("a", "b"):
+        (folder / run).mkdir()
+        files = [folder / run / n for n in ("out.nii.gz", "mask.nii.gz")]
+        outs = ["--out", str(files[0]), "--out-mask", str(files[1])]
+        assert main(["preprocess", str(scan), "--steps", spec, *outs]) == 0
+        written.append({p.name: p.read_bytes() for p in sorted((folder / run).iterdir())})
+    assert written[0] == written[1]
+    pipeline, grids = read_record(folder / "a" / "out.json")
+    assert pipeline == parse(spec)
+    assert grids[0].matches(read_image(scan).grid)
+    record = json.loads(written[0]["out.json"])
+    assert {"coincide", "inputs", "steps", "after", "versions"} == set(record)
+    wanted = {"numpy", "torch", *(package for step in pipeline.steps for package in step.packages)}
+    assert set(record["versions"]) == wanted
+    assert "not installed" not in record["versions"].values()

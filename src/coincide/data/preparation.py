@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -15,6 +16,7 @@ from coincide.image import Image
 from coincide.io import as_mask, read_image, read_points
 from coincide.points import Points
 from coincide.preprocess.normalise import normalise
+from coincide.preprocess.pipeline import Pipeline, parse
 from coincide.preprocess.shrink import resample_smooth
 from coincide.transforms.linear import identity
 from coincide.transforms.resample import resample
@@ -33,15 +35,18 @@ class Preparation:
         intensity: what becomes 0 and 1: the `percentile`s 0.5 and 99.5, the whole `range`, or a CT `window`; `zscore`
             takes the mean off and divides by the standard deviation instead.
         window: lowest and highest value of the window (Hounsfield units in CT).
+        steps: done before all this, on the image as it is, written as for `coincide preprocess`: `"n4 | nlm"`.
 
     Raises:
-        OptionError: an unknown range, a shape without a spacing or the other way about, or a window that is none.
+        OptionError: an unknown range, a shape without a spacing or the other way about, a window that is none, or steps
+            that cannot be read, or after which things lie elsewhere in the world: points and truths would not follow.
     """
 
     shape: tuple[int, ...] | None = None
     spacing: float | None = None
     intensity: Range = "percentile"
     window: tuple[float, float] = (-160.0, 240.0)
+    steps: str = ""
 
     def __post_init__(self) -> None:
         if self.intensity not in get_args(Range):
@@ -52,6 +57,22 @@ class Preparation:
             raise OptionError(f"the spacing to prepare images at is {self.spacing} mm, expected more than 0.")
         if self.window[0] >= self.window[1]:
             raise OptionError(f"the window is {self.window}, expected a lower and a higher value.")
+        for step in () if self.pipeline is None else self.pipeline.steps:
+            if step.moves:
+                raise OptionError(
+                    f"steps: after {step} things lie elsewhere in the world, where landmarks and true transforms would "
+                    "not follow. Do it on the files, by coincide preprocess."
+                )
+
+    @property
+    def pipeline(self) -> Pipeline | None:
+        """The steps, where there are any."""
+        return parse(self.steps) if self.steps else None
+
+    @property
+    def references(self) -> tuple[Path, ...]:
+        """Files that the steps look at beside the image's own."""
+        return () if self.pipeline is None else tuple(Path(name) for name in self.pipeline.references)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +100,10 @@ def prepare(case: Case, preparation: Preparation) -> Prepared:
     if case.mask is not None:
         image = image.with_mask(as_mask(case.mask, image.grid))
     labels = None if case.labels is None else read_image(case.labels, kind="label")
+    if (pipeline := preparation.pipeline) is not None:
+        aids = {name: read_image(name) for name in pipeline.references}
+        done = pipeline(image, labels, aids)
+        image, labels = done.image, done.labels
     image = ranged(image, preparation)
     if preparation.shape is not None and preparation.spacing is not None:
         grid = around(image, preparation.shape, preparation.spacing)

@@ -82,7 +82,7 @@ class Cache:
 
     def _name(self, case: Case) -> str:
         parts = [repr(self.preparation)]
-        for path in (case.image, case.labels, case.mask):
+        for path in (case.image, case.labels, case.mask, *self.preparation.references):
             if path is not None:
                 # a file that is missing is for the preparation to tell of
                 state = path.stat() if path.exists() else None

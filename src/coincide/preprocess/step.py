@@ -14,7 +14,7 @@ from coincide.errors import IntensityError, MaskError
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.ops.memory import require
-from coincide.ops.sample import sample
+from coincide.ops.sample import sample as sample_at
 from coincide.options import Checked
 from coincide.preprocess.orientation import along_world
 from coincide.preprocess.shrink import resample_smooth
@@ -30,10 +30,19 @@ class Sample:
     Args:
         image: intensities, and the mask of the voxels that count.
         labels: on the image's grid, or None.
+        shown: `(*shape)` bool, the voxels that were not put round the image; None where that is all.
     """
 
     image: Image
     labels: Image | None = None
+    shown: torch.Tensor | None = None
+
+    @property
+    def seen(self) -> Image:
+        """The image, NaN where nothing was shown: what was put round it then takes part in no step."""
+        if self.shown is None:
+            return self.image
+        return self.image.with_data(self.image.data.to(torch.float32).masked_fill(~self.shown, torch.nan))
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +105,11 @@ class AbstractStep(Checked, ABC):
             InputError: the step cannot be done on this image.
         """
 
+    @property
+    def moves(self) -> bool:
+        """Whether things lie elsewhere in the world afterwards."""
+        return False
+
     def leads_to(self, world: np.ndarray, before: Grid) -> np.ndarray:  # noqa: ARG002 - most steps move nothing
         """Where in the world after the step lies what is shown at a place in the world before it.
 
@@ -134,7 +148,7 @@ class MaskStep(AbstractStep):
 
     def __call__(self, sample: Sample, aids: Mapping[str, Image]) -> Sample:  # noqa: ARG002 - other steps need them
         turn = along_world(sample.image.grid)
-        mask = self.mark(turn.image(sample.image))
+        mask = self.mark(turn.image(sample.seen))
         if not mask.any():
             raise MaskError(
                 f"{sample.image.name}: nothing is left of the mask after the step {self.name!r} ({self}). Check what "
@@ -152,15 +166,21 @@ class GridStep(AbstractStep):
 
     def __call__(self, sample: Sample, aids: Mapping[str, Image]) -> Sample:  # noqa: ARG002 - other steps need them
         turn = along_world(sample.image.grid)
-        image = turn.image(sample.image)
+        image = turn.image(sample.seen)
         grid = self.target(image)
         need = grid.size * (4 * image.channels + _BYTES)
         require(need, f"{image.name}: {self.name} onto {grid!r}", "Take a coarser spacing, or crop first.")
         labels = (
             None if sample.labels is None else turn.back.image(labels_on(turn.image(sample.labels), grid))
         )
-        moved = Image(self.values(image, grid), grid, mask=mask_on(image, grid), name=image.name)
-        return Sample(turn.back.image(moved), labels)
+        data, mask, shown = self.values(image, grid), mask_on(image, grid), None
+        if sample.shown is not None:
+            shown = mask_on(image.with_mask(turn.array(sample.shown)), grid)
+            index = torch.from_numpy(np.moveaxis(image.grid.index(grid.points()), -1, 0).copy())
+            around = sample_at(turn.array(sample.image.data).contiguous(), index, "nearest", "edge")
+            data = torch.where(shown, data, around)  # type: ignore[arg-type] - there is a mask
+            shown = turn.back.array(shown)  # type: ignore[arg-type]
+        return Sample(turn.back.image(Image(data, grid, mask=mask, name=image.name)), labels, shown)
 
     def values(self, image: Image, grid: Grid) -> torch.Tensor:
         """The values of an image on another grid."""
@@ -228,4 +248,4 @@ def labels_on(labels: Image, grid: Grid, world: np.ndarray | None = None) -> Ima
     """
     index = labels.grid.index(grid.points() if world is None else world)
     index = torch.from_numpy(np.moveaxis(index, -1, 0).copy())
-    return replace(labels, data=sample(labels.data.contiguous(), index, "label"), grid=grid, mask=None)
+    return replace(labels, data=sample_at(labels.data.contiguous(), index, "label"), grid=grid, mask=None)

@@ -61,17 +61,21 @@ class OwnData:
             `other` ones.
         kept_back: share of the subjects that nothing is learned from; their pairs say which weights are best. A part
             that the data set itself names goes before.
+        steps: done on each image first, written as for `coincide preprocess`; images that the network is shown later
+            want the same.
 
     Raises:
-        OptionError: a share that is none.
+        OptionError: a share that is none, or steps that cannot be done.
     """
 
     source: str = ""
     share: float = 1.0
     relation: Relation = "any"
     kept_back: float = 0.2
+    steps: str = ""
 
     def __post_init__(self) -> None:
+        Preparation(steps=self.steps)
         if not (0 < self.share <= 1 and 0 < self.kept_back < 1):
             raise OptionError(
                 f"data.share is {self.share} and data.kept_back {self.kept_back}; expected above 0 up to 1, and "
@@ -192,7 +196,7 @@ def own_pairs(
     if problems:
         raise DataSetError(data.source, problems)
     cases = tuple(dict.fromkeys(case for p in (*learned, *judged) for case in (p.fixed, p.moving)))
-    laid, grid = _laid(cases, network, folder / "prepared", tell)
+    laid, grid = _laid(cases, network, Preparation(steps=data.steps), folder / "prepared", tell)
     return Own(OwnPairs(learned, laid, grid, seed), OwnPairs(judged, laid, grid, None))
 
 
@@ -207,10 +211,14 @@ def _subjects(pair: CasePair) -> frozenset[str]:
 
 
 def _laid(
-    cases: tuple[Case, ...], network: Any, folder: Path, tell: Callable[[str], None]
+    cases: tuple[Case, ...],
+    network: Any,
+    preparation: Preparation,
+    folder: Path,
+    tell: Callable[[str], None],
 ) -> tuple[dict[Case, Laid], Grid]:
     """Every case on one grid around the first one's anatomy."""
-    first = prepare(cases[0], Preparation())
+    first = prepare(cases[0], preparation)
     if first.image.dim != network.dim:
         raise DimensionError(
             f"{cases[0].title}: is {first.image.dim}-D, but the network takes {network.dim}-D images. Give the "
@@ -220,13 +228,13 @@ def _laid(
     _made(folder)
     found = {}
     for number, case in enumerate(cases):
-        path = folder / f"{_name(case, cases[0], grid)}.pt"
+        path = folder / f"{_name(case, cases[0], preparation, grid)}.pt"
         # files that another program has damaged are made anew
         with suppress(OSError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError):
             found[case] = Laid(**torch.load(path, weights_only=True))
             continue
         tell(f"laying image {number + 1} of {len(cases)} onto the first: {case.title}")
-        found[case] = _lay(case, first.image, grid)
+        found[case] = _lay(case, first.image, preparation, grid)
         stream = io.BytesIO()
         torch.save(vars(found[case]), stream)
         with whole_file(path) as scratch:
@@ -234,8 +242,8 @@ def _laid(
     return found, grid
 
 
-def _lay(case: Case, first: Image, grid: Grid) -> Laid:
-    own = prepare(case, Preparation())
+def _lay(case: Case, first: Image, preparation: Preparation, grid: Grid) -> Laid:
+    own = prepare(case, preparation)
     solution = Linear(similarity=NMI()).solve(Pair(first, own.image))
     if solution.status is not Status.SUCCEEDED or not isinstance(solution.transform, Affine):
         message = (
@@ -256,10 +264,10 @@ def _made(folder: Path) -> None:
         raise OutputError(f"{folder}: cannot be made ({error.strerror}).") from error
 
 
-def _name(case: Case, first: Case, grid: Grid) -> str:
-    """Of the file in which a case is kept: it changes with the case's files, and with what it is laid onto."""
-    parts = [f"{grid.shape} {grid.affine.tolist()}"]
-    for path in (case.image, case.labels, case.mask, first.image):
+def _name(case: Case, first: Case, preparation: Preparation, grid: Grid) -> str:
+    """Of the file in which a case is kept: it changes with the case's files, the steps, and what it is laid onto."""
+    parts = [f"{grid.shape} {grid.affine.tolist()} {preparation.steps}"]
+    for path in (case.image, case.labels, case.mask, first.image, *preparation.references):
         if path is not None:
             state = path.stat()
             parts.append(f"{path.resolve()} {state.st_size} {state.st_mtime_ns}")

@@ -41,7 +41,9 @@ class Untilt(GridStep):
                 f"{sample.image.name}: is 2-D; only volumes have a gantry. Leave untilt out."
             )
         if self.angle:
-            sample = Sample(*(self._stated(image) for image in (sample.image, sample.labels)))  # type: ignore[arg-type]
+            grid = self._tilted(sample.image.grid)
+            labels = None if sample.labels is None else replace(sample.labels, grid=grid)
+            sample = replace(sample, image=replace(sample.image, grid=grid), labels=labels)
         return super().__call__(sample, aids)
 
     def target(self, image: Image) -> Grid:
@@ -59,16 +61,15 @@ class Untilt(GridStep):
         shape = np.ceil((high - low) / spacing - 1e-6).astype(int) + 1
         return Grid.from_spacing(tuple(shape), spacing, grid.corners[0] + direction @ low, direction)
 
+    @property
+    def moves(self) -> bool:
+        return self.angle != 0
+
     def leads_to(self, world: np.ndarray, before: Grid) -> np.ndarray:
         return self._tilted(before).world(before.index(world)) if self.angle else world
 
-    def _stated(self, image: Image | None) -> Image | None:
-        """The image with a header that states the tilt."""
-        if image is None:
-            return None
-        return replace(image, grid=self._tilted(image.grid))
-
     def _tilted(self, grid: Grid) -> Grid:
+        """The grid as a header has it that states the tilt."""
         order = np.argmax(np.abs(grid.direction), axis=0).tolist()
         affine = grid.affine.copy()
         up, front = order.index(2), order.index(1)
@@ -89,7 +90,7 @@ class Undistort(AbstractStep):
     """What a lens or an image intensifier bent is straightened; pictures alone.
 
     What lies at radius r from the middle was shown at r·(1 + k1·r² + k2·r⁴), with r in halves of the picture's
-    diagonal (Brown 1966).
+    diagonal (Brown 1966). It goes by the whole picture, padding too: straighten first, pad then.
 
     Args:
         k1: above 0 takes pincushion distortion away, below 0 a barrel's.
@@ -119,15 +120,15 @@ class Undistort(AbstractStep):
         grid = image.grid
         world = self._bent(grid.points(), grid)
         index = torch.from_numpy(np.moveaxis(grid.index(world), -1, 0).copy())
-        shown = torch.from_numpy(grid.inside(world))
+        inside = torch.from_numpy(grid.inside(world))
         data = sample_at(intensities_on(image, grid).contiguous(), index, "linear", "edge")
-        mask = (
-            shown
-            if image.mask is None
-            else shown & (sample_at(image.mask.to(torch.float32)[None], index, "linear")[0] > 0.5)
-        )
+        mask, shown = (_straight(marked, index, inside) for marked in (image.mask, sample.shown))
         labels = None if sample.labels is None else labels_on(sample.labels, grid, world)
-        return Sample(Image(data, grid, mask=None if bool(mask.all()) else mask, name=image.name), labels)
+        return Sample(
+            Image(data, grid, mask=None if bool(mask.all()) else mask, name=image.name),
+            labels,
+            None if sample.shown is None else shown,
+        )
 
     def _bent(self, world: np.ndarray, grid: Grid) -> np.ndarray:
         """Where is shown what lies at `world`."""
@@ -139,6 +140,10 @@ class Undistort(AbstractStep):
 
     def _middle(self, grid: Grid) -> np.ndarray:
         return grid.centre if self.centre is None else np.asarray(self.centre)
+
+    @property
+    def moves(self) -> bool:
+        return True
 
     def leads_to(self, world: np.ndarray, before: Grid) -> np.ndarray:
         # by Newton's steps on the radius
@@ -153,6 +158,13 @@ class Undistort(AbstractStep):
                 break
         share = np.divide(radius, bent, out=np.ones_like(bent), where=bent > 0)
         return self._middle(before) + apart * share[..., None] * _half_diagonal(before)
+
+
+def _straight(marked: torch.Tensor | None, index: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """What is marked, looked up at `index`; what is `inside` where nothing is."""
+    if marked is None:
+        return inside
+    return inside & (sample_at(marked.to(torch.float32)[None], index, "linear")[0] > 0.5)
 
 
 def _half_diagonal(grid: Grid) -> float:

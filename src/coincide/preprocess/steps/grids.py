@@ -31,7 +31,9 @@ class Reorient(AbstractStep):
 
     def __call__(self, sample: Sample, aids: Mapping[str, Image]) -> Sample:  # noqa: ARG002
         turn = to_letters(self.axes, sample.image.grid)
-        return Sample(turn.image(sample.image), None if sample.labels is None else turn.image(sample.labels))
+        labels = None if sample.labels is None else turn.image(sample.labels)
+        shown = None if sample.shown is None else turn.array(sample.shown)
+        return Sample(turn.image(sample.image), labels, shown)
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,10 @@ class Pad(AbstractStep):
         if image.mask is None:
             image = image.with_mask(torch.ones(image.grid.shape, dtype=torch.bool))
         room = voxels(self.margin, image.grid)
-        return _cut(replace(sample, image=image), -room, np.asarray(image.grid.shape) + room, self.value)
+        shown = torch.ones(image.grid.shape, dtype=torch.bool) if sample.shown is None else sample.shown
+        return _cut(
+            Sample(image, sample.labels, shown), -room, np.asarray(image.grid.shape) + room, self.value
+        )
 
 
 def voxels(margin: float, grid: Grid) -> np.ndarray:
@@ -143,7 +148,8 @@ def _cut(sample: Sample, start: np.ndarray, stop: np.ndarray, value: float) -> S
     labels = sample.labels
     if labels is not None:
         labels = replace(labels, data=_taken(labels.data, start, stop, 0), grid=grid, mask=None)
-    return Sample(replace(image, data=data, grid=grid, mask=mask), labels)
+    shown = None if sample.shown is None else _taken(sample.shown, start, stop, False)
+    return Sample(replace(image, data=data, grid=grid, mask=mask), labels, shown)
 
 
 def _taken(values: torch.Tensor, start: np.ndarray, stop: np.ndarray, value: float) -> torch.Tensor:

@@ -69,12 +69,15 @@ class Snap(MaskStep):
     Args:
         reach: how far it may move, inwards or outwards, mm.
         sigma: of the Gaussian that the steepness is measured with, mm.
+        inner: whether voxels that the edge itself runs through are left out, as those who outline what lies inside
+            leave them out; where voxels are large it matters.
     """
 
     name: ClassVar[str] = "snap"
     packages: ClassVar[tuple[str, ...]] = ("scikit-image",)
     reach: Positive = 5.0
     sigma: Positive = 2.0
+    inner: bool = False
 
     def mark(self, image: Image) -> np.ndarray:
         from skimage.segmentation import watershed
@@ -87,6 +90,7 @@ class Snap(MaskStep):
         ]
         inner, outer = grown(mask, self.reach, spacing, -1)[box], grown(mask, self.reach, spacing, 1)[box]
         markers = np.where(inner, 1, np.where(outer, 0, 2))
+        steep = np.sqrt(sum(s * s for s in slopes))
         found = np.zeros_like(mask)
-        found[box] = np.asarray(watershed(np.sqrt(sum(s * s for s in slopes)), markers)) == 1
+        found[box] = np.asarray(watershed(steep, markers, watershed_line=self.inner)) == 1
         return found

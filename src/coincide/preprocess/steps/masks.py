@@ -68,7 +68,7 @@ class Largest(MaskStep):
 
 @dataclass(frozen=True)
 class Enclosed(MaskStep):
-    """The parts of the mask that do not touch the border of the image: of what is dark, what anatomy encloses.
+    """The parts of the mask that do not touch the border of what was shown: of what is dark, what anatomy encloses.
 
     Args:
         slices: whether each slice along the image's longest voxel axis is looked at by itself; what is open above or
@@ -80,11 +80,12 @@ class Enclosed(MaskStep):
     slices: bool = False
 
     def mark(self, image: Image) -> np.ndarray:
-        mask = mask_of(image, self.name)
+        mask, shown = mask_of(image, self.name), np.asarray(np.isfinite(image.numpy()).all(0))
         if not self.slices or image.dim == 2:
-            return _without_border(mask)
+            return _without_border(mask, shown)
         axis = int(np.argmax(image.grid.spacing))
-        return np.moveaxis(np.stack([_without_border(s) for s in np.moveaxis(mask, axis, 0)]), 0, axis)
+        slices = zip(np.moveaxis(mask, axis, 0), np.moveaxis(shown, axis, 0))
+        return np.moveaxis(np.stack([_without_border(m, s) for m, s in slices]), 0, axis)
 
 
 @dataclass(frozen=True)
@@ -136,14 +137,13 @@ def grown(mask: np.ndarray, radius: float, spacing: np.ndarray, sense: int) -> n
     return distance > radius * (1 + 1e-6) if sense < 0 else distance <= radius * (1 + 1e-6)
 
 
-def _without_border(mask: np.ndarray) -> np.ndarray:
-    from scipy.ndimage import label
+def _without_border(mask: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    from scipy.ndimage import binary_erosion, label
 
     parts = np.asarray(label(mask)[0], dtype=np.intp)  # type: ignore[index] - a pair
     open_ = np.zeros(parts.max() + 1, bool)
-    for axis in range(mask.ndim):
-        for end in (0, -1):
-            open_[np.take(parts, end, axis)] = True
+    # voxels with a neighbour that was not shown, or that lies beyond the image
+    open_[parts[shown & np.logical_not(binary_erosion(shown))]] = True
     open_[0] = True
     return ~open_[parts]
 

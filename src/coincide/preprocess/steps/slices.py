@@ -51,13 +51,17 @@ class Thin(GridStep):
         return Grid(tuple(shape), affine)
 
     def values(self, image: Image, grid: Grid) -> torch.Tensor:
-        cut = self._cut(image)
-        known = np.stack([filled(v, np.isfinite(v), image.grid.spacing) for v in image.numpy()])
-        channels = (Image(torch.from_numpy(v), image.grid) for v in known)
-        return torch.from_numpy(np.stack([self._solved(channel, grid, *cut) for channel in channels]))
+        channels = (Image(v[None], image.grid, name=image.name) for v in image.data)
+        return torch.from_numpy(np.stack([self._solved(channel, grid) for channel in channels]))
 
-    def _solved(self, thick: Image, grid: Grid, axis: int, factor: int) -> np.ndarray:
+    def _solved(self, channel: Image, grid: Grid) -> np.ndarray:
         from skimage.restoration import denoise_nl_means
+
+        axis, factor = self._cut(channel)
+        values = channel.numpy()[0]
+        known = np.isfinite(values)
+        low, high = np.percentile(values[known], (1, 99)) if known.any() else (0.0, 0.0)
+        thick = channel.with_data(torch.from_numpy(filled(values, known, channel.grid.spacing)[None]))
 
         def corrected(thin: np.ndarray) -> np.ndarray:
             for _ in range(_CORRECTIONS):
@@ -65,7 +69,6 @@ class Thin(GridStep):
                 thin = thin + intensities_on(thick.with_data(left), grid, cubic=True).numpy()[0]
             return thin
 
-        low, high = np.percentile(thick.numpy(), (1, 99))
         width = self.strength * float(high - low)
         found = corrected(np.zeros(grid.shape, np.float32))
         for _ in range(self.rounds if width > 0 else 0):
