@@ -50,6 +50,7 @@ ELSEWHERE = {
     "test_landmarks.py": ("landmarks",),
     "test_map.py": ("map",),
     "test_pyramid.py": ("hybrid", "pyramid"),
+    "test_recurrent.py": ("recurrent",),
     "test_regions.py": ("regions",),
     "test_features_methods.py": ("akaze", "harris", "keypoints3d", "orb", "sift", "surf"),
 }

@@ -24,6 +24,7 @@ METHODS: dict[str, str] = {
     "orb": "coincide.methods.classical.features:Orb",
     "phase": "coincide.methods.classical.phase:Phase",
     "pyramid": "coincide.methods.learned.pyramid:Pyramid",
+    "recurrent": "coincide.methods.learned.recurrent:Recurrent",
     "regions": "coincide.methods.classical.regions:RegionMatching",
     "sift": "coincide.methods.classical.features:Sift",
     "surf": "coincide.methods.classical.features:Surf",

@@ -3,6 +3,7 @@
 from coincide.networks.flattened import FlattenedNetwork
 from coincide.networks.keypoints import KeypointNetwork, Keypoints
 from coincide.networks.pyramid import PyramidNetwork
+from coincide.networks.recurrent import RecurrentNetwork
 from coincide.networks.sequence import Course, SequenceNetwork
 from coincide.networks.weights import NETWORKS, chosen, make, pack, shipped, unpack
 
@@ -13,6 +14,7 @@ __all__ = [
     "KeypointNetwork",
     "Keypoints",
     "PyramidNetwork",
+    "RecurrentNetwork",
     "SequenceNetwork",
     "chosen",
     "make",

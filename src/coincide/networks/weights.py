@@ -18,14 +18,16 @@ from coincide.errors import MissingFileError, OptionError, UnreadableFileError, 
 from coincide.networks.flattened import FlattenedNetwork
 from coincide.networks.keypoints import KeypointNetwork
 from coincide.networks.pyramid import PyramidNetwork
+from coincide.networks.recurrent import RecurrentNetwork
 from coincide.networks.sequence import SequenceNetwork
 
-Network = FlattenedNetwork | KeypointNetwork | PyramidNetwork | SequenceNetwork
+Network = FlattenedNetwork | KeypointNetwork | PyramidNetwork | RecurrentNetwork | SequenceNetwork
 
 NETWORKS: dict[str, type[Network]] = {
     "flattened": FlattenedNetwork,
     "keypoints": KeypointNetwork,
     "pyramid": PyramidNetwork,
+    "recurrent": RecurrentNetwork,
     "sequence": SequenceNetwork,
 }
 """Kinds of network by name."""

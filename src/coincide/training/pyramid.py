@@ -1,4 +1,4 @@
-"""What a pyramid network learns from: where every place of a made-up anatomy goes."""
+"""What pyramid and recurrent networks learn from: where every place of a made-up anatomy goes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from torch.nn import functional as F
 
 from coincide.data.synthesis import Artefacts, Bend, Motion, Synthesis, SyntheticPairs
 from coincide.errors import OptionError
-from coincide.networks import PyramidNetwork
+from coincide.networks import PyramidNetwork, RecurrentNetwork
 from coincide.networks.flow import refined, strain, to_the_middle, warped
 from coincide.ops.field import exponentiate
 from coincide.training.objective import Fields
 
+Matching = PyramidNetwork | RecurrentNetwork
+"""Networks that learn from the error of their flow on every lattice, or after every step."""
 _PAIRS = Synthesis(
     shape=(64, 80, 64),
     spacing=(2.0, 2.0, 2.0),
@@ -40,7 +42,7 @@ class PyramidTask:
         data: the pairs; their spacing gives way to the network's.
         weights: range of the weights of smoothness beside likeness that the network is asked for; drawn evenly in
             their logarithms.
-        lattices: how much a lattice counts beside the next finer one.
+        lattices: how much a lattice (of `recurrent`, a step) counts beside the next one.
 
     Raises:
         OptionError: a range that is none, or a share that is none.
@@ -57,7 +59,7 @@ class PyramidTask:
                 "one from 0 to 1."
             )
 
-    def pairs(self, network: PyramidNetwork, first: int) -> SyntheticPairs:
+    def pairs(self, network: Matching, first: int) -> SyntheticPairs:
         """The pairs from the seed `first` on, as `network` takes them.
 
         Raises:
@@ -76,7 +78,7 @@ class PyramidTask:
     def loss(
         self,
         network: nn.Module,
-        bare: PyramidNetwork,
+        bare: Matching,
         batch: Mapping[str, Tensor],
     ) -> tuple[Tensor, dict]:
         """The loss of a batch, and its parts as numbers for the log; arguments as in `KeypointTask.loss`."""
@@ -113,13 +115,13 @@ class PyramidTask:
         return torch.exp(low + (high - low) * torch.rand(number))
 
     @torch.no_grad()
-    def warped(self, network: PyramidNetwork, item: Mapping[str, Tensor]) -> Tensor:
+    def warped(self, network: Matching, item: Mapping[str, Tensor]) -> Tensor:
         """The moving image of one pair through what `network` answers, `(1, *shape)`."""
         batch = {key: item[key][None] for key in ("fixed", "moving")}
         return warped(batch["moving"], self.fields(network, batch, 1.0).there)[0]
 
     @torch.no_grad()
-    def score(self, network: PyramidNetwork, first: int, number: int) -> dict[str, float]:
+    def score(self, network: Matching, first: int, number: int) -> dict[str, float]:
         """How far off `network` alone is on pairs it never saw; `score` is what to judge it by, lower is better."""
         pairs, off, start = self.pairs(network, first), [], []
         for n in range(number):
@@ -133,7 +135,7 @@ class PyramidTask:
             "start_mm": float(np.mean(start)),
         }
 
-    def _off(self, network: PyramidNetwork, velocity: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+    def _off(self, network: Matching, velocity: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """Mean error in mm inside the anatomy, `(batch,)`, seen from the middle between the images."""
         coarser = batch["fixed"].shape[2] // velocity.shape[2]
         pool = F.avg_pool2d if network.dim == 2 else F.avg_pool3d

@@ -22,6 +22,7 @@ TASKS: dict[str, type[Task]] = {
     "flattened": SequenceTask,
     "keypoints": KeypointTask,
     "pyramid": PyramidTask,
+    "recurrent": PyramidTask,
     "sequence": SequenceTask,
 }
 """What can be learned, by the name of the network that learns it."""

@@ -58,7 +58,7 @@ class Hybrid(AbstractMethod):
             )
 
     def parts(self, pair: Pair) -> tuple[Part, ...]:
-        look, inverse = field_parts(pair)
+        look, inverse = field_parts(pair, self.pyramid.network)
         levels = schedule(self.similarity or MIND()).grids(pair.fixed)[-len(self.iterations) :]
         steps = [(grid, n) for (grid, _), n in zip(levels, self.iterations[-len(levels) :])]
         fine = replace(inverse, seconds=INVERSE * levels[-1][0].size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from coincide.methods.classical.linear import Linear, normalised
 from coincide.methods.learned.view import shown
 from coincide.methods.parts import INVERSE, Part, linear_parts
 from coincide.methods.recorder import Recorder
-from coincide.networks import PyramidNetwork, chosen
+from coincide.networks import chosen
 from coincide.networks.flow import refined
 from coincide.ops.field import exponentiate
 from coincide.optimise.deformable import tapered
@@ -36,12 +37,8 @@ _LOOK, _USUAL = 5e-6, 2.0
 
 
 @dataclass(frozen=True)
-class Pyramid(AbstractMethod):
-    """Deformable registration at one look: a linear start, then the velocity field that a network answers with.
-
-    The network matches what it sees in both images from coarse to fine, whatever their contrasts; it learned from
-    made-up anatomies alone. Its answer to swapped images is the negative, so on one grid the way back is the inverse of
-    the way there; the linear part before it has no such symmetry. The velocity is followed by scaling and squaring.
+class FieldOptions(AbstractMethod):
+    """What the methods share by which a network answers with one velocity field after a linear start.
 
     Args:
         linear: what finds the linear part; an affine registration by NMI where left out.
@@ -54,21 +51,23 @@ class Pyramid(AbstractMethod):
         OptionError: a number out of range.
     """
 
+    network: ClassVar[str]
+    """The kind of network that answers."""
     linear: Linear | None = None
     weight: Positive = 1.0
     least_jacobian: Fraction = 0.1
     weights: str = ""
 
     def parts(self, pair: Pair) -> tuple[Part, ...]:
-        return (*linear_parts(pair), *field_parts(pair))
+        return (*linear_parts(pair), *field_parts(pair, self.network))
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         recorder = Recorder(context.progress)
         start, fixed, moving = linear_part(self.linear, pair, recorder)
         if start is None:
             return recorder.solution(Affine(np.eye(4)), None, Status.NO_OVERLAP)
-        with recorder.timed("pyramid"):
-            recorder.say("pyramid", "matching what the network sees")
+        with recorder.timed(self.network):
+            recorder.say(self.network, "matching what the network sees")
             field, grid, spread = self.seen(fixed, moving, start)
         solution = finished(field, grid, start, self.least_jacobian, recorder)
         return replace(solution, uncertainty=spread)
@@ -84,7 +83,7 @@ class Pyramid(AbstractMethod):
         Raises:
             OptionError: networks that look at voxels of different sizes.
         """
-        networks = [chosen("pyramid", path) for path in self.weights.split("+")]
+        networks = [chosen(self.network, path) for path in self.weights.split("+")]
         if len({(network.spacing, network.multiple) for network in networks}) > 1:
             raise OptionError(
                 f"the weights {self.weights} are of networks that look at different voxels. Take those of one recipe."
@@ -98,11 +97,23 @@ class Pyramid(AbstractMethod):
         return fields.mean(0), grid, Image(spread, grid, name="uncertainty")
 
 
-def field_parts(pair: Pair) -> tuple[Part, Part]:
-    """The parts of a run that a network's field and its inverse are."""
+@dataclass(frozen=True)
+class Pyramid(FieldOptions):
+    """Deformable registration at one look: a linear start, then the velocity field that a network answers with.
+
+    The network matches what it sees in both images from coarse to fine, whatever their contrasts; it learned from
+    made-up anatomies alone. Its answer to swapped images is the negative, so on one grid the way back is the inverse of
+    the way there; the linear part before it has no such symmetry. The velocity is followed by scaling and squaring.
+    """
+
+    network: ClassVar[str] = "pyramid"
+
+
+def field_parts(pair: Pair, network: str) -> tuple[Part, Part]:
+    """The parts of a run that the field of a network of this kind and its inverse are."""
     grid = pair.fixed.grid
     voxels = float(np.clip(grid.size * grid.voxel_volume / _USUAL**grid.dim, _FEWEST, _MOST))
-    return Part("pyramid", 0, _LOOK * voxels), Part("inverse", 0, INVERSE * voxels)
+    return Part(network, 0, _LOOK * voxels), Part("inverse", 0, INVERSE * voxels)
 
 
 def linear_part(linear: Linear | None, pair: Pair, recorder: Recorder) -> tuple[Affine | None, Image, Image]:
@@ -133,12 +144,12 @@ def linear_part(linear: Linear | None, pair: Pair, recorder: Recorder) -> tuple[
 
 
 def predicted(
-    network: PyramidNetwork, fixed: Image, moving: Image, start: Affine, weight: float = 1.0
+    network: Any, fixed: Image, moving: Image, start: Affine, weight: float = 1.0
 ) -> tuple[torch.Tensor, Grid]:
     """The field that `network` answers with, `(3, *shape)` in voxels, and its grid; `start` comes after it.
 
     Args:
-        network: 3-D.
+        network: 3-D, of the kind pyramid or recurrent.
         fixed: image, normalised.
         moving: image, normalised.
         start: fixed-world mm → moving-world mm.
@@ -167,7 +178,7 @@ def finished(
     return recorder.solution(found.transform, found.inverse, Status.SUCCEEDED)
 
 
-def view(fixed: Image, network: PyramidNetwork) -> Grid:
+def view(fixed: Image, network: Any) -> Grid:
     """The box around the anatomy of the fixed image as the network is shown it, its axes along the world's."""
     start, stop = bounding_box(foreground_weights(fixed, threshold=0.05), share=0.0)
     ends = np.stack(np.meshgrid(*zip(start, stop - 1), indexing="ij"), -1).reshape(-1, fixed.dim)
