@@ -12,7 +12,6 @@ from coincide.methods.classical.deformable import Deformable
 from coincide.methods.classical.linear import Linear, Starts, linear_similarity, normalised
 from coincide.methods.likeness import Likeness, fine_detail
 from coincide.methods.recorder import Recorder
-from coincide.methods.second_start import better_start
 from coincide.pair import Pair
 from coincide.similarity import LNCC, MIND, NMI, Similarity
 from coincide.transforms.base import Transform
@@ -56,6 +55,9 @@ class Auto(AbstractMethod):
         )
         found = chosen.finish(fixed, moving, starts, pair, recorder)
         if self.tries_keypoints(similarity, pair):
+            # scipy's share of the start-up is left to those who need it
+            from coincide.methods.second_start import better_start
+
             return better_start(found, chosen, fixed, moving, pair, context)
         return found
 
