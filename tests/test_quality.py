@@ -11,10 +11,11 @@ from coincide.errors import DimensionError, InputError, IntensityError, LabelErr
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.io import write_image
-from coincide.measures.quality.alone import alone, entropy_focus
+from coincide.measures.quality.alone import alone, entropy_focus, sharpness
 from coincide.measures.quality.raters import agreement, cohen_kappa, intraclass_correlation
 from coincide.measures.quality.reference import compared, multi_scale, similarity
 from coincide.preprocess.pipeline import parse
+from coincide.transforms import rotation_matrix
 from phantom import grid_around, head, picture
 
 GRID = grid_around(3, 4.0)
@@ -59,11 +60,21 @@ def test_multi_scale_similarity_is_its_definition():
         block_reduce(b, 4, np.mean), block_reduce(a, 4, np.mean), data_range=extent, gaussian_weights=True,
         sigma=1.5, use_sample_covariance=False,
     )  # fmt: skip
-    weights = np.array([0.0448, 0.2856, 0.3001]) / 0.6305
+    # the published weights of all five sum to 1.0001
+    weights = np.array([0.0448, 0.2856, 0.3001]) / 0.6305 * 1.0001
     expected = structures[0][1] ** weights[0] * structures[1][1] ** weights[1] * last ** weights[2]
     assert multi_scale(a, b, whole, extent) == pytest.approx(expected, rel=1e-6)
     # where brightness is the same everywhere, structure is all there is of similarity
     assert multi_scale(b, b, whole, extent) == pytest.approx(1)
+
+
+def test_multi_scale_similarity_is_the_reference_librarys():
+    i, j = np.meshgrid(np.arange(192), np.arange(256), indexing="ij")
+    b = np.round(127 + 60 * np.sin(i / 9) * np.cos(j / 13) + 40 * np.sin((i + 2 * j) / 31))
+    a = b + 3 * ((7 * i + 5 * j + i * j) % 11) - 15
+    # pytorch-msssim 1.0.0 in 64 bits, its window too
+    assert similarity(a, b, np.ones(b.shape, bool), 255.0)[0] == pytest.approx(0.588368290178, rel=1e-6)
+    assert multi_scale(a, b, np.ones(b.shape, bool), 255.0) == pytest.approx(0.94929474058, rel=1e-6)
 
 
 def test_only_what_counts_enters():
@@ -93,6 +104,13 @@ def test_sharpness_is_per_mm_and_falls_with_blur():
     values = [alone(parse(f"gaussian:sigma={s}")(NOISY).image)["sharpness_per_mm"] for s in (4, 8)]
     assert values[1] < 0.75 * values[0] < 0.75 * sharp
     assert alone(NOISY)["sharpness_per_mm"] == pytest.approx(sharp, rel=0.15)
+
+
+@pytest.mark.parametrize("angles", [(0, 0, 0), (20, -35, 50)])
+def test_a_slope_is_as_steep_as_it_is_on_any_voxels(angles):
+    grid = Grid.from_spacing((20, 24, 16), (0.7, 1.3, 2.9), (5, -3, 8), rotation_matrix(angles))
+    ramp = grid.points() @ np.array((3.0, -4.0, 12.0))
+    assert sharpness(ramp, np.ones(grid.shape, bool), grid) == pytest.approx(13, rel=1e-6)
 
 
 def test_artefacts_are_seen():

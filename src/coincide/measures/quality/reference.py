@@ -99,7 +99,7 @@ def multi_scale(a: np.ndarray, b: np.ndarray, known: np.ndarray, extent: float) 
     """Structural similarity over scales that halve, Wang et al. 2003, doi:10.1109/ACSSC.2003.1292216.
 
     Contrast and structure count at every scale, brightness at the last. Up to five scales, as long as the shortest axis
-    of several voxels holds a window of eleven; the weights of those that remain are scaled to a sum of one.
+    of several voxels holds a window of eleven; the weights of those that remain are scaled to the sum of all five.
 
     Args:
         a: `(*shape)`.
@@ -109,7 +109,7 @@ def multi_scale(a: np.ndarray, b: np.ndarray, known: np.ndarray, extent: float) 
     """
     shortest = min((n for n in a.shape if n > 1), default=1)
     number = int(np.clip(np.floor(np.log2(max(shortest, 11) / 11)) + 1, 1, len(_SCALES)))
-    weights = np.array(_SCALES[:number]) / sum(_SCALES[:number])
+    weights = np.array(_SCALES[:number]) * sum(_SCALES) / sum(_SCALES[:number])
     product = 1.0
     for scale, weight in enumerate(weights):
         whole, structure = similarity(a, b, known, extent)
