@@ -38,6 +38,23 @@ class Course(NamedTuple):
     trust: Tensor
 
 
+class Memory(NamedTuple):
+    """What the causal part keeps from frame to frame.
+
+    Args:
+        kept: `(1, dim+1, dim+1)` the last observation, None before the first frame.
+        state: of the recurrent unit.
+    """
+
+    kept: Tensor | None
+    state: Tensor
+
+    @classmethod
+    def blank(cls, network: SequenceNetwork) -> Memory:
+        """Before the first frame."""
+        return cls(None, torch.zeros(1, 1, network.hidden))
+
+
 class SequenceNetwork(nn.Module):
     """An encoder that sees frames, a match with the reference's features, and recurrent units that follow the motion.
 
@@ -160,6 +177,27 @@ class SequenceNetwork(nn.Module):
         told = torch.cat([ahead, back.flip(1)], -1)
         causal, both = (self._moved(kept, head) for head in (self.causal(ahead), self.both(told)))
         return Course(causal, both, kept, _held(first, seen), trust)
+
+    def next(self, frame: Tensor | None, here: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Where one more frame lies: what `causal` of `Course` says, a frame at a time.
+
+        Args:
+            frame: `(1, 1, *shape)`, or None where it is missing.
+            here: the `described` reference.
+            memory: of the frames before.
+
+        Returns:
+            `(1, dim+1, dim+1)`, and the memory for the next frame.
+        """
+        still = torch.eye(self.dim + 1)[None]
+        kept, trust = still if memory.kept is None else memory.kept, torch.zeros(1)
+        if frame is not None:
+            kept, _, trust = self.observed(frame, here)
+        before = kept if memory.kept is None else memory.kept
+        seen = torch.tensor([[frame is not None]])
+        told = self._state(torch.stack([before, kept], 1), trust[:, None].expand(1, 2), seen.expand(1, 2))
+        ahead, state = self.ahead(told[:, 1:], memory.state)
+        return self._moved(kept[:, None], self.causal(ahead))[:, 0], Memory(kept, state)
 
     def _state(self, kept: Tensor, trust: Tensor, seen: Tensor) -> Tensor:
         """What the recurrent units are told of each frame: where it lies, how far it has come, and how sure that is."""

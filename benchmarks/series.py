@@ -1,0 +1,240 @@
+"""Series methods on real radiographs that are moved by known smooth motion, in one table.
+
+    python -m benchmarks.series --weights sequence.safetensors --textbook flattened.safetensors --table series.md
+
+Each hand radiograph, taken through a smooth motion of its own, is seen on 256 × 256 pixels of about a millimetre, in
+three settings: as an ordinary film, as one of a low dose, which moves further too, and as one that moves far from frame
+to frame. Every frame has its own noise and
+brightness; some are missing, some repeat the one before. TRE is the mean distance of 37 landmarks from where the known
+motion takes them (reference → frame), jitter the mean second difference of the landmarks' error from frame to frame,
+both in mm over the frames that there are; `missing` is the TRE of those that there are not. `frames/s` is by processor
+time from images in memory to transforms. The motion is linear (similarity) and the same for all methods; nothing was
+trained or tuned on these hands but what the table tells.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.cases import DEFAULT_CASES, read_cases
+from coincide.api import open_image, open_points
+from coincide.data.synthesis.series import Films, curves
+from coincide.grid import Grid
+from coincide.image import Image
+from coincide.methods.series import Sequence, Series, follow, parse_series
+from coincide.preprocess.normalise import normalise
+from coincide.transforms.linear import Affine, similarity
+from coincide.transforms.resample import resample
+
+SIDE, FRAMES = 256, 40
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a film is taken: degrees, mm, share, spread of noise and of the log of brightness, frames a turn."""
+
+    turn: float
+    shift: float
+    scale: float
+    noise: float
+    flicker: float
+    period: tuple[float, float]
+
+
+SETTINGS = {
+    "ordinary": Setting(12.0, 15.0, 0.02, 0.05, 0.08, (12.0, 60.0)),
+    "low dose": Setting(25.0, 30.0, 0.04, 0.25, 0.15, (12.0, 60.0)),
+    "fast": Setting(25.0, 30.0, 0.02, 0.05, 0.08, (4.0, 16.0)),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """A series whose motion is known.
+
+    Args:
+        series: the frames.
+        places: `(frame, landmark, 2)` mm.
+    """
+
+    series: Series
+    places: np.ndarray
+
+
+def main() -> None:
+    """Run what the records lack, print the table, and write it where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--cases", type=Path, default=DEFAULT_CASES)
+    parser.add_argument(
+        "--weights", default="", help="of sequence; those that come with coincide where left out"
+    )
+    parser.add_argument("--textbook", default="", help="weights that recipes/flattened.toml made")
+    parser.add_argument("--records", type=Path, help="JSON lines, added to")
+    parser.add_argument("--table", type=Path, help="where to write the table as Markdown")
+    parser.add_argument("--only", nargs="*", help="names of methods")
+    parser.add_argument("--hands", type=int, default=5, help="how many")
+    args = parser.parse_args()
+    rows = []
+    if args.records and args.records.is_file():
+        rows = [json.loads(line) for line in args.records.read_text(encoding="utf-8").splitlines()]
+    done = {(row["setting"], row["hand"], row["method"]) for row in rows}
+    chosen = {name: spec for name, spec in methods(args).items() if not args.only or name in args.only}
+    for setting, taken in SETTINGS.items():
+        for number, (name, image, points) in enumerate(hands(args.cases)[: args.hands]):
+            film = filmed(image, points, taken, number)
+            for method, spec in chosen.items():
+                if (setting, name, method) in done:
+                    continue
+                row = {"setting": setting, "hand": name, "method": method, **run(film, spec)}
+                print(row, flush=True)
+                rows.append(row)
+                if args.records:
+                    with args.records.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(row) + "\n")
+    table = as_table(rows)
+    print(table)
+    if args.table:
+        args.table.write_text(table, encoding="utf-8")
+
+
+def methods(args: argparse.Namespace) -> dict[str, str]:
+    """What is compared, by the name in the table."""
+    own = f",weights={args.weights}" if args.weights else ""
+    found = {
+        "sequence": f"sequence:model=similarity{own}",
+        "sequence, causal": f"sequence:model=similarity,direction=causal{own}",
+        "sequence, network alone": f"sequence:model=similarity,finish=none{own}",
+        "sequence, network alone, causal": f"sequence:model=similarity,finish=none,direction=causal{own}",
+        "sequence without a network": "sequence:model=similarity,network=none",
+        "linear": "linear:model=similarity",
+        "phase": "phase",
+        "sift": "sift",
+    }
+    if args.textbook:
+        textbook = f"sequence:network=flattened,finish=none,direction=causal,weights={args.textbook}"
+        found["textbook LSTM"] = textbook
+    return found
+
+
+def hands(cases: Path) -> list[tuple[str, Image, np.ndarray]]:
+    """The hand radiographs, each once, with their landmarks in mm."""
+    found = {}
+    for case in read_cases(cases):
+        if case.task == "hand_xray":
+            found[Path(case.fixed).name] = (case.fixed, case.fixed_points)
+            found[Path(case.moving).name] = (case.moving, case.moving_points)
+    return [
+        (name.split(".")[0], open_image(image), open_points(points).world)
+        for name, (image, points) in sorted(found.items())
+    ]
+
+
+def filmed(image: Image, points: np.ndarray, setting: Setting, seed: int) -> Film:
+    """A film of one radiograph."""
+    rng = np.random.default_rng((seed, 5))
+    grid = _view(image)
+    picture, course = normalise(image), curves(rng, Films(frames=FRAMES, period=setting.period), 4)
+    frames, places = [], []
+    missing = set(rng.choice(np.arange(1, FRAMES), 3, replace=False).tolist())
+    again = set(rng.choice(np.arange(1, FRAMES), 3, replace=False).tolist()) - missing
+    again -= {n + 1 for n in missing}
+    for n in range(FRAMES):
+        turn, x, y, size = course[n] * (setting.turn, setting.shift, setting.shift, setting.scale)
+        way = similarity(turn, (x, y), float(np.exp(size)), grid.centre)
+        if n in again:
+            frames.append(frames[-1])
+            places.append(places[-1])
+            continue
+        frames.append(_frame(rng, picture, way, grid, setting, n in missing))
+        places.append(way(points))
+    return Film(Series(tuple(frames), name=image.name), np.stack(places))
+
+
+def _view(image: Image) -> Grid:
+    """Where the film lies: a square around the radiograph."""
+    corners = image.grid.corners
+    spacing = float(np.ptp(corners, axis=0).max()) / (SIDE - 1)
+    return Grid.from_spacing((SIDE,) * 2, spacing, image.grid.centre - (SIDE - 1) / 2 * spacing)
+
+
+def _frame(
+    rng: np.random.Generator, picture: Image, way: Affine, grid: Grid, setting: Setting, missing: bool
+) -> Image:
+    """One frame: what a pixel of the film covers of the radiograph, by sixteen places in it; then noise."""
+    if missing:
+        return Image(torch.zeros((1, *grid.shape)), grid)
+    fine = Grid.from_spacing(
+        tuple(4 * n for n in grid.shape), grid.spacing / 4, grid.origin - 0.375 * grid.spacing
+    )
+    sharp = resample(picture, way.inverse(), fine).data
+    values = torch.nn.functional.avg_pool2d(sharp, 4).numpy()
+    values = values * np.exp(rng.normal(0, setting.flicker)) + rng.normal(0, setting.flicker / 2)
+    spread = setting.noise * np.sqrt(np.maximum(values, 0) + 0.1)
+    noisy = values + spread * rng.standard_normal(values.shape)
+    return Image(torch.from_numpy(noisy.astype(np.float32)), grid)
+
+
+def run(film: Film, spec: str) -> dict:
+    """What one method makes of a film, mm, and the processor seconds."""
+    method = parse_series(spec)
+    begun = time.process_time()
+    _, solution = follow(film.series, method)
+    seconds = time.process_time() - begun
+    if isinstance(method, Sequence) and method.finish == "none" and method.network == "sequence":
+        seconds = _live_seconds(method, film)
+    here = film.places[int(film.series.new[0])]
+    off = np.stack([t(here) for t in solution.transforms]) - film.places
+    there = film.series.seen
+    length = np.linalg.norm(off, axis=-1)
+    return {
+        "tre": float(length[there].mean()),
+        "worst": float(length[there].mean(1).max()),
+        "jitter": float(np.linalg.norm(np.diff(off[there], n=2, axis=0), axis=-1).mean()),
+        "missing": float(length[~there].mean()),
+        "lost": solution.frames.count("lost"),
+        "frames_per_second": len(film.series) / seconds,
+        "start": float(np.linalg.norm(here - film.places, axis=-1).mean()),
+    }
+
+
+def _live_seconds(method: Sequence, film: Film) -> float:
+    """Processor seconds of the network when the frames come one at a time."""
+    live = method.live(film.series.frames[0])
+    begun = time.process_time()
+    for frame, seen in zip(film.series.frames, film.series.seen):
+        live.next(frame if seen else None)
+    return time.process_time() - begun
+
+
+def as_table(rows: list[dict]) -> str:
+    """Markdown: methods down; for each setting the means over the hands."""
+    lines = []
+    for setting in SETTINGS:
+        own = [row for row in rows if row["setting"] == setting]
+        if not own:
+            continue
+        start = np.mean([row["start"] for row in own])
+        lines += [f"**{setting}** ({start:.1f} mm before registration)", ""]
+        lines += ["| method | TRE | worst frame | jitter | missing | given up | frames/s |", "|---" * 7 + "|"]
+        for method in dict.fromkeys(row["method"] for row in own):
+            mine = [row for row in own if row["method"] == method]
+            mean = {key: np.mean([row[key] for row in mine]) for key in ("tre", "jitter", "missing")}
+            worst, lost = max(row["worst"] for row in mine), sum(row["lost"] for row in mine)
+            speed = 1 / np.mean([1 / row["frames_per_second"] for row in mine])
+            lines.append(
+                f"| {method} | {mean['tre']:.3f} | {worst:.2f} | {mean['jitter']:.3f} | {mean['missing']:.2f} | "
+                f"{lost} | {speed:.1f} |"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
