@@ -251,8 +251,11 @@ def test_colour_has_moments_of_its_own():
     grid = Grid((30, 20), np.eye(3))
     image = Image(rng.random((3, 30, 20)).astype(np.float32) * np.array([1, 2, 3])[:, None, None], grid)
     found = Features(("appearance",))(image)["image"]
+    shares = Features(("histogram",), bins=7)(image)["image"]
     for name, values in zip(("red", "green", "blue"), image.numpy()):
         assert found[f"{name}_mean"] == pytest.approx(values.mean(), rel=1e-5)
+        expected = np.histogram(values.astype(float), 7)[0] / values.size
+        assert [shares[f"{name}_histogram_{n}"] for n in range(1, 8)] == pytest.approx(expected, abs=1e-9)
 
 
 def test_axes_and_padding_change_no_feature():
@@ -320,3 +323,40 @@ def test_the_command_writes_csv_and_json(tmp_path, capsys):
     assert main(["features", scan, "--groups", "shape,colour"]) == 3
     assert main(["features", scan, "--out", str(tmp_path / "f.txt")]) == 3
     assert "as .csv or .json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["features", "none.nii"], 3, "none.nii"),
+        (["features", "scan.nii", "--labels", "other.nii", "--out", "f.csv"], 3, "labels lie on"),
+        (["features", "scan.nii", "--mask", "other.nii", "--out", "f.csv"], 3, "other.nii"),
+        (["features", "scan.nii", "--out", "no/f.csv"], 3, "no"),
+        (["features", "scan.nii", "--out", "f.txt"], 3, "as .csv or .json"),
+        (["features", "scan.nii", "--labels", "f.csv", "--out", "f.csv"], 3, "overwrite"),
+        (["features", "scan.nii", "--groups", "shapes", "--out", "f.csv"], 3, "Did you mean 'shape'"),
+        (["features", "scan.nii", "--bins", "1", "--out", "f.csv"], 3, "bins"),
+        (["features", "scan.nii", "--spacing", "-1", "--out", "f.csv"], 3, "spacing"),
+        (["features", "scan.nii", "--time-index", "1", "--out", "f.csv"], 3, "no 4-D image"),
+        (["features", "flat.nii", "--mask", "empty.nii", "--out", "f.csv"], 3, "empty"),
+        (["quality", "scan.nii", "--reference", "other.nii"], 3, "Resample"),
+        (["quality", "scan.nii", "--labels", "other.nii"], 3, "another grid"),
+        (["quality", "flat.nii"], 3, "percentiles"),
+        (["quality", "scan.nii", "--reference", "flat.nii"], 3, "constant"),
+        (["quality", "scan.nii", "--time-index", "0"], 3, "no 4-D image"),
+    ],
+)
+def test_what_will_not_do_is_refused_and_nothing_is_written(
+    tmp_path, monkeypatch, capsys, arguments, code, says
+):
+    monkeypatch.chdir(tmp_path)
+    grid = grid_around(3, 12.0)
+    write_image(picture(grid), tmp_path / "scan.nii")
+    write_image(Image(np.full(grid.shape, 7, np.float32), grid), tmp_path / "flat.nii")
+    write_image(Image(np.zeros(grid.shape, np.uint8), grid, "label"), tmp_path / "empty.nii")
+    other = grid_around(3, 15.0)
+    write_image(Image((head(other.points()) > 0.4).astype(np.uint8), other, "label"), tmp_path / "other.nii")
+    before = sorted(tmp_path.iterdir())
+    assert main(arguments) == code
+    assert says in " ".join(capsys.readouterr().err.split())
+    assert sorted(tmp_path.iterdir()) == before

@@ -26,7 +26,7 @@ def features(
         _File, typer.Option(metavar="Y", help="File to write: .csv or .json; else they are printed.")
     ] = None,
     groups: Annotated[
-        str, typer.Option(metavar="G", help="Which: shape, position, appearance, texture.")
+        str, typer.Option(metavar="G", help="Which: shape, position, appearance, texture, histogram.")
     ] = "shape,position,appearance,texture",
     bins: Annotated[int, typer.Option(metavar="N", help="Grey levels over each region's own range.")] = 32,
     spacing: Annotated[

@@ -29,6 +29,20 @@ def appearance(region: Region, bins: int) -> dict[str, float]:
     return found
 
 
+def histogram(region: Region, bins: int) -> dict[str, float]:
+    """How much of a region falls into each of `bins` of equal width over its own range; of each channel.
+
+    Returns:
+        `histogram_1` to the last, shares that sum to 1, with the same words before them as in `appearance`, where
+        `minimum` and `maximum` tell the range.
+    """
+    found: dict[str, float] = {}
+    for values, name in zip(region.values, channel_names(len(region.values))):
+        shares = _shares(values[region.inside], bins)
+        found |= {f"{name}histogram_{n}": float(share) for n, share in enumerate(shares, 1)}
+    return found
+
+
 def channel_names(number: int) -> tuple[str, ...]:
     """What stands before the names of each channel's features."""
     if number == 1:
@@ -76,5 +90,9 @@ def _statistics(values: np.ndarray) -> dict[str, float]:
 
 
 def _histogram(values: np.ndarray, bins: int) -> dict[str, float]:
-    shares = np.bincount(binned(values, bins), minlength=bins) / values.size
+    shares = _shares(values, bins)
     return {"histogram_entropy_bits": entropy(shares), "histogram_uniformity": float((shares**2).sum())}
+
+
+def _shares(values: np.ndarray, bins: int) -> np.ndarray:
+    return np.bincount(binned(values, bins), minlength=bins) / values.size

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from coincide.errors import IntensityError, unknown
-from coincide.features.appearance import appearance
+from coincide.features.appearance import appearance, histogram
 from coincide.features.region import Region, regions
 from coincide.features.shape import position, shape
 from coincide.features.texture import binary_patterns, cooccurrence, gabor
@@ -15,6 +15,8 @@ from coincide.options import Checked, Positive, Range
 from coincide.preprocess.pipeline import parse
 
 GROUPS = ("shape", "position", "appearance", "texture")
+MORE = ("histogram",)
+"""What is measured only where it is asked for: a number for each bin."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class Features(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         for group in self.groups:
-            if group not in GROUPS:
-                raise unknown("group of features", group, GROUPS)
+            if group not in GROUPS + MORE:
+                raise unknown("group of features", group, GROUPS + MORE)
 
     def __call__(self, image: Image, labels: Image | None = None) -> dict[str, dict[str, float]]:
         """The features of the whole image (where it counts) and of each label: by region, then by name.
@@ -71,6 +73,8 @@ class Features(Checked):
             found |= position(region)
         if "appearance" in self.groups:
             found |= appearance(region, self.bins)
+        if "histogram" in self.groups:
+            found |= histogram(region, self.bins)
         if "texture" in self.groups:
             radius = self.radius or float(region.grid.spacing[:2].max())
             textures = {**cooccurrence(region, self.bins), **binary_patterns(region, radius)}
