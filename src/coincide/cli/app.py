@@ -20,6 +20,7 @@ from coincide.cli.preprocess import preprocess
 from coincide.cli.quality import quality
 from coincide.cli.rate import rate
 from coincide.cli.register import register
+from coincide.cli.series import series
 from coincide.cli.train import finetune, train
 from coincide.cli.transforms import compose, convert, invert
 from coincide.cli.tune import tune
@@ -37,6 +38,7 @@ app = typer.Typer(
 
 for command in (
     register,
+    series,
     apply,
     points,
     convert,
