@@ -211,20 +211,26 @@ def to_level(field: Tensor, source: Grid, target: Grid) -> Tensor:
 def tapered(field: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
     """`field` (voxels) on a larger grid at whose border it has come down to zero smoothly.
 
-    Beyond its own border the field goes on with the border's value times a weight that falls over a distance of 2.5
-    times the longest displacement there, gently enough that nothing folds.
+    Beyond each face of its own border the field goes on with the border's value times a weight that falls over a
+    distance of 2.5 times the longest displacement across that face, or half the longest along it, gently enough that
+    nothing folds: what runs along a face only shears space as it falls.
     """
-    border = 0.0
-    for axis in range(1, field.ndim):
-        for end in (0, field.shape[axis] - 1):
-            border = max(border, float(field.select(axis, end).square().sum(0).max()) ** 0.5)
-    pad = int(np.ceil(2.5 * border)) + 2
-    target = grid.cropped([-pad] * grid.dim, np.asarray(grid.shape) + pad)
-    wide = torch.nn.functional.pad(field[None], (pad,) * (2 * grid.dim), mode="replicate")[0]
-    ramp = torch.arange(pad, dtype=field.dtype) / pad
-    ramp = ramp * ramp * (3 - 2 * ramp)
-    for axis in range(1, field.ndim):
-        across = [-1 if a == axis else 1 for a in range(field.ndim)]
-        wide.narrow(axis, 0, pad).mul_(ramp.reshape(across))
-        wide.narrow(axis, wide.shape[axis] - pad, pad).mul_(ramp.flip(0).reshape(across))
+    faces = [(axis, end) for axis in range(field.ndim - 1) for end in (0, -1)]
+    pads = np.reshape([_fall(field.select(axis + 1, end), axis) for axis, end in faces], (-1, 2))
+    target = grid.cropped(-pads[:, 0], np.asarray(grid.shape) + pads[:, 1])
+    wide = torch.nn.functional.pad(field[None], pads[::-1].flatten().tolist(), mode="replicate")[0]
+    for (axis, end), pad in zip(faces, pads.flatten().tolist()):
+        ramp = torch.arange(pad, dtype=field.dtype) / pad
+        ramp = ramp * ramp * (3 - 2 * ramp)
+        across = [-1 if a == axis + 1 else 1 for a in range(field.ndim)]
+        if end == 0:
+            wide.narrow(axis + 1, 0, pad).mul_(ramp.reshape(across))
+        else:
+            wide.narrow(axis + 1, wide.shape[axis + 1] - pad, pad).mul_(ramp.flip(0).reshape(across))
     return wide, target
+
+
+def _fall(face: Tensor, axis: int) -> int:
+    """Voxels over which the field falls to nothing beyond a face of its border, `(dim, *shape)`, across `axis`."""
+    length = float(face.square().sum(0).max()) ** 0.5
+    return int(np.ceil(2.5 * max(float(face[axis].abs().max()), length / 2))) + 2
