@@ -18,6 +18,16 @@ from coincide.training.pyramid import PyramidTask
 from coincide.training.recipe import Recipe
 from phantom import error_mm, grid_around, known, known_pair
 
+
+@pytest.fixture(autouse=True)
+def threads():
+    """One thread: exactness asks for it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 SMALL = {"hidden": 6, "channels": 6, "matched": 4, "steps": (1, 2), "spacing": 5.0}
 DATA = {
     "shape": [16, 16, 16],
@@ -119,7 +129,6 @@ def test_a_few_steps_on_one_pair_are_learned():
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
 def test_a_run_that_was_stopped_goes_on_exactly(tmp_path):
-    torch.set_num_threads(1)
     options = {**SMALL, "steps": [1, 2]}
     tables = {"network": "recurrent", "options": options, "task": {"data": DATA}, "steps": 4, "batch": 1}
     recipe = filled(Recipe, {**tables, "checkpoint": 2, "validate": 4, "kept_back": 1}, "here")

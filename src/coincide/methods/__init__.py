@@ -28,10 +28,16 @@ METHODS: dict[str, str] = {
     "regions": "coincide.methods.classical.regions:RegionMatching",
     "sift": "coincide.methods.classical.features:Sift",
     "surf": "coincide.methods.classical.features:Surf",
+    "translate": "coincide.methods.learned.translate:Translate",
 }
 """What users type after `--method`, and `module:class` of what they get."""
+LEARNED_SIMILARITIES: dict[str, str] = {
+    "adversarial": "coincide.methods.learned.adversarial:Adversarial",
+}
+"""Similarities that a network has learned, likewise; they stand above the others, which know no network."""
 
 __all__ = [
+    "LEARNED_SIMILARITIES",
     "METHODS",
     "AbstractMethod",
     "Context",

@@ -9,9 +9,9 @@ from coincide.errors import OptionError
 from coincide.methods import METHODS
 from coincide.methods.base import AbstractMethod
 from coincide.methods.classical.bending import Bending
-from coincide.methods.registry import parse
+from coincide.methods.registry import known_similarities, parse
 from coincide.options import Count, Whole, build, check_value
-from coincide.similarity import SIMILARITIES, Similarity
+from coincide.similarity import Similarity
 
 _STEERED = (
     "Landmarks steer auto and deformable (where they deform), landmarks, icp and cpd; labels steer icp, cpd, boundary "
@@ -38,7 +38,7 @@ def configured(
             f"method must be the name of one, or one made like Linear(model='rigid'), found {method!r}."
         )
     if isinstance(similarity, str):
-        similarity = build("similarity", similarity, SIMILARITIES)
+        similarity = build("similarity", similarity, known_similarities())
     check_value("similarity", similarity, Similarity | None)
     check_value("use_landmarks", use_landmarks, bool)
     names = {f.name for f in fields(chosen)}

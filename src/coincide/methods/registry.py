@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,8 +38,16 @@ def description() -> list[dict[str, Any]]:
 
 def similarities() -> list[dict[str, Any]]:
     """Every similarity's `name`, `summary` and `options`, as in `description`."""
-    return [{"name": name, **describe(cls)} for name, cls in SIMILARITIES.items()]
+    return [{"name": name, **describe(cls)} for name, cls in known_similarities().items()]
+
+
+def known_similarities() -> Mapping[str, type[Similarity]]:
+    """Every similarity by the name users type; those that are learned are imported when they are looked up."""
+    from coincide.methods import LEARNED_SIMILARITIES
+
+    learned = Places(LEARNED_SIMILARITIES)
+    return ChainMap(dict(SIMILARITIES), learned)  # type: ignore[arg-type] - it is only read
 
 
 def _families() -> dict[type, Mapping[str, type]]:
-    return {AbstractMethod: available(), Similarity: dict(SIMILARITIES)}
+    return {AbstractMethod: available(), Similarity: known_similarities()}

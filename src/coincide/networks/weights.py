@@ -15,20 +15,32 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from coincide.errors import MissingFileError, OptionError, UnreadableFileError, unknown
+from coincide.networks.adversarial import AdversarialNetwork
 from coincide.networks.flattened import FlattenedNetwork
 from coincide.networks.keypoints import KeypointNetwork
 from coincide.networks.pyramid import PyramidNetwork
 from coincide.networks.recurrent import RecurrentNetwork
 from coincide.networks.sequence import SequenceNetwork
+from coincide.networks.translate import TranslateNetwork
 
-Network = FlattenedNetwork | KeypointNetwork | PyramidNetwork | RecurrentNetwork | SequenceNetwork
+Network = (
+    AdversarialNetwork
+    | FlattenedNetwork
+    | KeypointNetwork
+    | PyramidNetwork
+    | RecurrentNetwork
+    | SequenceNetwork
+    | TranslateNetwork
+)
 
 NETWORKS: dict[str, type[Network]] = {
+    "adversarial": AdversarialNetwork,
     "flattened": FlattenedNetwork,
     "keypoints": KeypointNetwork,
     "pyramid": PyramidNetwork,
     "recurrent": RecurrentNetwork,
     "sequence": SequenceNetwork,
+    "translate": TranslateNetwork,
 }
 """Kinds of network by name."""
 

@@ -202,6 +202,8 @@ class Run:
         network.eval().to(next(self.bare.parameters()).device)
         self.record = self.feed.score(network)
         self._tell({"kept_back": self.record})
+        for sentence in getattr(self.task, "doubts", lambda record: ())(self.record):
+            self._say(sentence)
         self.since += 1
         notes = {"step": str(self.step), **{key: f"{value:.4f}" for key, value in self.record.items()}}
         names = ["last"]

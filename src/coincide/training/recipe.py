@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from coincide.errors import OptionError, unknown
+from coincide.training.adversarial import AdversarialTask
 from coincide.training.keypoints import KeypointTask
 from coincide.training.objective import Objective
 from coincide.training.optimiser import Optimiser, Schedule
@@ -15,15 +16,18 @@ from coincide.training.parse import filled, read_tables
 from coincide.training.pyramid import PyramidTask
 from coincide.training.sequence import SequenceTask
 from coincide.training.start import Start
+from coincide.training.translate import TranslateTask
 
-Task = KeypointTask | PyramidTask | SequenceTask
+Task = AdversarialTask | KeypointTask | PyramidTask | SequenceTask | TranslateTask
 
 TASKS: dict[str, type[Task]] = {
+    "adversarial": AdversarialTask,
     "flattened": SequenceTask,
     "keypoints": KeypointTask,
     "pyramid": PyramidTask,
     "recurrent": PyramidTask,
     "sequence": SequenceTask,
+    "translate": TranslateTask,
 }
 """What can be learned, by the name of the network that learns it."""
 
