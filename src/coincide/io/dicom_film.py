@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from coincide.errors import DimensionError, MissingPackageError, UnreadableFileError
+from coincide.errors import CoincideError, DimensionError, MissingPackageError, UnreadableFileError
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.io.declared import check_fits, existing
@@ -50,6 +50,8 @@ def read_film(path: Path) -> tuple[list[Image], float | None]:
         _refuse_volume(data, frames, path)
         check_fits(path, (int(data.Rows), int(data.Columns), frames), 4)
         pixels = np.asarray(data.pixel_array)
+    except CoincideError:
+        raise
     except (
         pydicom.errors.InvalidDicomError,
         AttributeError,
