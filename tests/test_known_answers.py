@@ -146,7 +146,7 @@ CLAIMS = {
 }
 """Each method by name; one may claim more under another heading in `FURTHER`."""
 FURTHER = [("phase", Claim(of_head, "model", {"far": EXACT}, (2,)))]
-SEEING = ("keypoints", "pyramid", "hybrid", "recurrent", "translate")
+SEEING = ("keypoints", "pyramid", "hybrid", "recurrent", "regressor", "translate")
 """Networks are tried on what they learned to see, in files of their own."""
 
 

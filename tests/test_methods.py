@@ -51,6 +51,7 @@ ELSEWHERE = {
     "test_map.py": ("map",),
     "test_pyramid.py": ("hybrid", "pyramid"),
     "test_recurrent.py": ("recurrent",),
+    "test_regressor.py": ("regressor",),
     "test_adversarial.py": ("translate",),
     "test_regions.py": ("regions",),
     "test_features_methods.py": ("akaze", "harris", "keypoints3d", "orb", "sift", "surf"),

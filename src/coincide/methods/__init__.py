@@ -25,6 +25,7 @@ METHODS: dict[str, str] = {
     "phase": "coincide.methods.classical.phase:Phase",
     "pyramid": "coincide.methods.learned.pyramid:Pyramid",
     "recurrent": "coincide.methods.learned.recurrent:Recurrent",
+    "regressor": "coincide.methods.learned.regressor:Regressor",
     "regions": "coincide.methods.classical.regions:RegionMatching",
     "sift": "coincide.methods.classical.features:Sift",
     "surf": "coincide.methods.classical.features:Surf",

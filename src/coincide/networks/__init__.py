@@ -5,6 +5,7 @@ from coincide.networks.flattened import FlattenedNetwork
 from coincide.networks.keypoints import KeypointNetwork, Keypoints
 from coincide.networks.pyramid import PyramidNetwork
 from coincide.networks.recurrent import RecurrentNetwork
+from coincide.networks.regressor import RegressorNetwork
 from coincide.networks.sequence import Course, SequenceNetwork
 from coincide.networks.translate import TranslateNetwork
 from coincide.networks.weights import NETWORKS, chosen, make, pack, shipped, unpack
@@ -18,6 +19,7 @@ __all__ = [
     "Keypoints",
     "PyramidNetwork",
     "RecurrentNetwork",
+    "RegressorNetwork",
     "SequenceNetwork",
     "TranslateNetwork",
     "chosen",

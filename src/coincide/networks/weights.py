@@ -20,6 +20,7 @@ from coincide.networks.flattened import FlattenedNetwork
 from coincide.networks.keypoints import KeypointNetwork
 from coincide.networks.pyramid import PyramidNetwork
 from coincide.networks.recurrent import RecurrentNetwork
+from coincide.networks.regressor import RegressorNetwork
 from coincide.networks.sequence import SequenceNetwork
 from coincide.networks.translate import TranslateNetwork
 
@@ -29,6 +30,7 @@ Network = (
     | KeypointNetwork
     | PyramidNetwork
     | RecurrentNetwork
+    | RegressorNetwork
     | SequenceNetwork
     | TranslateNetwork
 )
@@ -39,6 +41,7 @@ NETWORKS: dict[str, type[Network]] = {
     "keypoints": KeypointNetwork,
     "pyramid": PyramidNetwork,
     "recurrent": RecurrentNetwork,
+    "regressor": RegressorNetwork,
     "sequence": SequenceNetwork,
     "translate": TranslateNetwork,
 }

@@ -14,11 +14,12 @@ from coincide.training.optimiser import Optimiser, Schedule
 from coincide.training.own import OwnData
 from coincide.training.parse import filled, read_tables
 from coincide.training.pyramid import PyramidTask
+from coincide.training.regressor import RegressorTask
 from coincide.training.sequence import SequenceTask
 from coincide.training.start import Start
 from coincide.training.translate import TranslateTask
 
-Task = AdversarialTask | KeypointTask | PyramidTask | SequenceTask | TranslateTask
+Task = AdversarialTask | KeypointTask | PyramidTask | RegressorTask | SequenceTask | TranslateTask
 
 TASKS: dict[str, type[Task]] = {
     "adversarial": AdversarialTask,
@@ -26,6 +27,7 @@ TASKS: dict[str, type[Task]] = {
     "keypoints": KeypointTask,
     "pyramid": PyramidTask,
     "recurrent": PyramidTask,
+    "regressor": RegressorTask,
     "sequence": SequenceTask,
     "translate": TranslateTask,
 }

@@ -4,119 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
 
-from coincide.errors import DimensionError, OptionError, PointsError
+from coincide.errors import DimensionError, PointsError
 from coincide.features.matches import Matches
 from coincide.grid import Grid
 from coincide.image import Image
-from coincide.methods.base import AbstractMethod, Context, Solution
-from coincide.methods.classical.linear import Linear, Starts, normalised
+from coincide.methods.base import Context, Solution
+from coincide.methods.classical.linear import normalised
+from coincide.methods.learned.start import StartOptions
 from coincide.methods.learned.view import shown
 from coincide.methods.recorder import Recorder
 from coincide.networks import KeypointNetwork, chosen
 from coincide.optimise.fit import fit_linear
-from coincide.optimise.linear import Problem
-from coincide.optimise.starts import Start, apart, distinct, refine, rotations, scored
-from coincide.options import Count, Whole
 from coincide.pair import Pair
-from coincide.preprocess.foreground import Moments, bounding_box, foreground_weights, moments
+from coincide.preprocess.foreground import Moments, foreground_weights, moments
 from coincide.preprocess.shrink import shrink
-from coincide.similarity import NMI, Similarity
 from coincide.transforms.base import Transform
 from coincide.transforms.linear import Affine, about
 
 _AGREES = 20.0
 """Millimetres from where the result puts it within which a keypoint counts as agreeing: it is the middle of a part of
 the brain, and two people differ by so much."""
-_FOLLOWED, _DISTINCT = 8, 0.15
-"""How many starts are refined, and how far apart they are, as a share of the size of the anatomy."""
 _FINER = 0.6
 """Voxel size, as a share of the network's, at which the images are turned: smoothed once, not for every turn."""
 
 
 @dataclass(frozen=True)
-class Keypoints(AbstractMethod):
+class Keypoints(StartOptions):
     """Linear registration of brains and heads from the start that a network sees, whatever contrast and pose they have.
 
     The network finds the middles of parts of the brain in each image by itself; a rigid fit through them is a start.
     It is shown the moving image as it stands, and turned several ways, as it knows upright heads best. These starts and
     that from the headers (or the initial transform) are refined at a coarse level, and the best ones by similarity
     followed.
-
-    Args:
-        model: `"rigid"`, `"similarity"` or `"affine"`.
-        similarity: followed by the optimiser.
-        looks: how often the network looks at the moving image in a row, each time as turned by what it found before.
-        turns: how many ways the moving image is turned for the first look, beside as it stands.
-        weights: a file that `coincide train` wrote; those that come with coincide where empty.
-
-    Raises:
-        OptionError: fewer than one look or 0 turns, or a similarity whose features do not turn with the image.
     """
-
-    model: Literal["rigid", "similarity", "affine"] = "affine"
-    similarity: Similarity = NMI()  # noqa: RUF009 - frozen
-    looks: Count = 2
-    turns: Whole = 12
-    weights: str = ""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._linear  # noqa: B018 - it refuses what it cannot follow
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         if pair.dim != 3:
             raise DimensionError("the method keypoints knows heads in 3-D, found 2-D images. Use auto.")
-        if pair.initial is not None and not isinstance(pair.initial, Affine):
-            raise OptionError(
-                f"a {self.model} registration cannot start from a deformable initial transform. Give a linear one, or "
-                "none."
-            )
+        header = self._header(pair)
         recorder = Recorder(context.progress)
         fixed, moving = normalised(pair, self.similarity)
-        header = pair.initial.matrix if pair.initial is not None else np.eye(4)
         with recorder.timed("keypoints"):
             recorder.say("keypoints", "looking for the parts of the brain")
-            turns = [header[:3, :3] @ turn for turn in rotations(3, max(self.turns, 1))[: self.turns + 1]]
-            seen = look(chosen("keypoints", self.weights), fixed, moving, self.looks, turns)
+            network = chosen("keypoints", self.weights)
+            seen = look(network, fixed, moving, self.looks, self._turned(header))
         with recorder.timed("start"):
-            starts = self._starts(fixed, moving, seen, header, recorder)
+            found = [view.matrix for view in seen.found]
+            starts = self._starts((fixed, moving), seen.masses, header, found, recorder)
+            recorder.evidence |= {"keypoint_starts": len(found)}
         solution = self._linear.finish(fixed, moving, starts, pair, recorder)
         return replace(solution, matches=_matches(seen.found, solution.transform))
-
-    @property
-    def _linear(self) -> Linear:
-        return Linear(self.model, self.similarity)
-
-    def _starts(
-        self, fixed: Image, moving: Image, seen: Seen, header: np.ndarray, recorder: Recorder
-    ) -> Starts:
-        """What the network found and what the headers say, refined at the coarsest level, the best ones first."""
-        linear, box = self._linear, bounding_box(foreground_weights(fixed))
-        frame = Starts.none(*seen.masses, box)
-        spacing, grid = linear.levels(fixed, box)[0]
-        problem = Problem.of(linear.search, shrink(fixed, spacing, grid), shrink(moving, spacing))
-        worst = linear.search.worst
-        found = [Start(header, "headers")] + [Start(view.matrix, "network") for view in seen.found]
-        found = [start for start in scored(problem, found, worst) if start.score < worst]
-        if not found:
-            return frame
-        best = distinct(found, frame.probes, _DISTINCT * frame.radius, _FOLLOWED)
-        early = "similarity" if self.model == "affine" else self.model
-        kept = refine(problem, best, early, frame.centre, frame.radius, 20, worst)
-        kept = distinct(kept, frame.probes, _DISTINCT * frame.radius, len(kept))
-        moved = apart(kept[0].matrix, header, frame.probes)
-        recorder.evidence |= {"start_score": kept[0].score, "keypoint_starts": len(seen.found)}
-        which = "that of the headers" if kept[0].origin == "headers" else "one of the network"
-        recorder.decide(
-            f"Of {len(seen.found)} starts that the network saw and that of the headers, {which} won, "
-            f"{moved:.0f} mm from where the headers put it."
-        )
-        return replace(frame, found=tuple(kept))
 
 
 @dataclass(frozen=True, eq=False)
