@@ -115,7 +115,7 @@ def rendered(
 def film(series: Series, reference: Image, laid: Sequence[Image]) -> list[np.ndarray]:
     """Pictures `(row, column, 3)` bytes: a frame as it is and as it was laid, with the reference's edges."""
     low, high = robust_range(reference)
-    edge = paint.edges(_shown(reference, low, high), 1.5)
+    edge = paint.edges(_shown(reference, low, high), 2.0)
     every = max(1, -(-len(series) // _SHOWN))
     found = []
     for frame, moved in list(zip(series.frames, laid))[::every]:
