@@ -1,0 +1,101 @@
+"""From how bad a header linear methods find their way: the same seeded starts for all of them.
+
+python -m benchmarks.reach --methods linear,keypoints,regressor --starts 10 --out reach.jsonl
+
+Each method is tried from each start of each case, and judged by the mean distance in the fixed anatomy from where
+`linear` gets with the good header. Rows are kept in the file as they come; those that are there are not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.cases import DEFAULT_CASES, read_cases
+from benchmarks.records import append
+
+BANDS = ((0, 45), (45, 90))
+WITHIN = 2.0
+"""Millimetres from the reference within which a start counts as found."""
+
+
+def spec(method: str, model: str) -> str:
+    """The SPEC of `method` with its model."""
+    return f"{method}{',' if ':' in method else ':'}model={model}"
+
+
+def run(methods: list[str], cases: list, number: int, seed: int, out: Path) -> None:
+    """Try every method from every start of every case, and keep the rows in `out`."""
+    from coincide.evaluation.reach import attempts, motions
+    from coincide.io import read_image
+    from coincide.methods import parse
+    from coincide.pair import Pair
+
+    done = {(r["case"], r["method"], r["seed"], r["start"]) for r in rows(out)}
+    starts = list(enumerate(motions(number, seed)))
+    for case in cases:
+        left = [(n, m) for n, _ in starts for m in methods if (case.name, m, seed, n) not in done]
+        if not left:
+            continue
+        model = "rigid" if case.task == "brain_rescan" else "affine"
+        pair = Pair(read_image(case.fixed), read_image(case.moving))
+        reference = parse(spec("linear", model)).solve(pair).transform
+        for start, method in left:
+            (found,) = attempts(pair, parse(spec(method, model)), reference, [starts[start][1]])
+            row = {"case": case.name, "method": method, "seed": seed, "start": start}
+            append(out, row | {"degrees": found.degrees, "error": found.error, "seconds": found.seconds})
+
+
+def rows(path: Path) -> list[dict]:
+    """What was kept in a file of rows; none where there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def table(found: list[dict]) -> str:
+    """Markdown: of each case and method, what was found from small and from large turns, the error, and the time."""
+    lines = [
+        "| case | method | found, 0–45° | found, 45–90° | error, median mm | error, worst mm | processor s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for case, method in dict.fromkeys((r["case"], r["method"]) for r in found):
+        own = [r for r in found if (r["case"], r["method"]) == (case, method)]
+        counts = []
+        for low, high in BANDS:
+            within = [r["error"] <= WITHIN for r in own if low <= r["degrees"] < high]
+            counts.append(f"{sum(within)} of {len(within)}")
+        error, seconds = np.array([r["error"] for r in own]), np.mean([r["seconds"] for r in own])
+        lines.append(
+            f"| {case} | `{method}` | {counts[0]} | {counts[1]} | {np.median(error):.1f} | {error.max():.1f} | "
+            f"{seconds:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Read the command line, run, and print the table."""
+    parser = argparse.ArgumentParser(description="From how bad a header linear methods find their way.")
+    parser.add_argument(
+        "--methods", default="linear,keypoints,regressor", help="with + between a method's options"
+    )
+    parser.add_argument("--cases", default="brain_1036_1128,brain_rescan_1003_1023,mm_stroke_t1_t2")
+    parser.add_argument("--table-of-cases", type=Path, default=DEFAULT_CASES)
+    parser.add_argument("--starts", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    wanted = given.cases.split(",")
+    cases = [case for case in read_cases(given.table_of_cases) if case.name in wanted]
+    if len(cases) < len(wanted):
+        parser.error(f"{given.table_of_cases} has not all of {', '.join(wanted)}.")
+    torch.set_num_threads(1)
+    methods = [method.replace("+", ",") for method in given.methods.split(",")]
+    run(methods, cases, given.starts, given.seed, given.out)
+    print(table(rows(given.out)))
+
+
+if __name__ == "__main__":
+    main()
