@@ -1,6 +1,7 @@
 """`coincide.register` in Python: paths, foreign images, everything without files."""
 
 import hashlib
+import warnings
 
 import nibabel as nib
 import numpy as np
@@ -169,6 +170,17 @@ def test_labels_without_a_label_are_told_of(small_pair):
     empty = Image(torch.zeros((1, *moving.grid.shape), dtype=torch.uint8), moving.grid, "label", name="none")
     with pytest.warns(coincide.io.InputWarning, match="none: holds no label"):
         assert coincide.api.open_pair(fixed, moving, moving_labels=empty).moving_labels is empty
+
+
+def test_what_was_noticed_of_the_inputs_is_in_the_record_though_warnings_are_off(small_pair):
+    fixed, moving = small_pair
+    empty = Image(torch.zeros((1, *moving.grid.shape), dtype=torch.uint8), moving.grid, "label", name="none")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = coincide.register(fixed, moving, RIGID, fixed_labels=empty, moving_labels=empty)
+    assert len(result.provenance["notes"]) == 1
+    assert "holds no label" in result.provenance["notes"][0]
+    assert any("no value in common" in decision for decision in result.decisions)
 
 
 def test_masks_that_leave_nothing(small_pair):

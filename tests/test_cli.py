@@ -110,6 +110,7 @@ def test_version(run):
         (["register", "a.nii", "b.nii", "--out", "x", "--threads", "many"], "--threads"),
         (["register", "a.nii", "b.nii", "--out", "x", "--threads", "0"], "--threads"),
         (["points", "--transform", "t.h5", "--points", "p.csv"], "--out"),
+        (["register", "a.nii", "b.nii", "--out", ""], "empty"),
         (["measure"], "nothing to measure"),
         (["measure", "--fixed-labels", "a.nii"], "--moving-labels"),
         (["measure", "--moving-points", "a.csv"], "--fixed-points"),
@@ -198,6 +199,51 @@ def test_convert(run, turn, tmp_path, suffix):
     assert run("convert", turn[1], "--out", tmp_path / f"other{suffix}")[0] == 0
     other = coincide.read_transform(tmp_path / f"other{suffix}")
     assert np.abs(other(LANDMARKS) - turn[0](LANDMARKS)).max() < 1e-6
+
+
+def test_what_is_read_is_not_overwritten(run, turn, tmp_path, landmarks):
+    grid = Grid.from_spacing((12, 14, 16), 3.0)
+    moving = tmp_path / "moving.nii.gz"
+    coincide.write_image(Image(np.zeros(grid.shape, np.float32), grid), moving)
+    files = [turn[1], moving, landmarks]
+    before = [file.read_bytes() for file in files]
+    for line in (
+        ("convert", turn[1], "--out", turn[1]),
+        ("invert", turn[1], "--out", turn[1]),
+        ("compose", turn[1], turn[1], "--out", turn[1]),
+        ("convert", turn[1], "--out", moving, "--reference", moving),
+        ("apply", "--transform", turn[1], "--moving", moving, "--reference", moving, "--out", moving),
+        ("points", "--transform", turn[1], "--points", landmarks, "--out", landmarks),
+    ):
+        code, _, err = run(*line)
+        assert code == 3
+        assert "would overwrite" in err
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_a_reference_that_would_do_nothing_is_refused(run, turn, tmp_path):
+    grid = Grid.from_spacing((12, 14, 16), 3.0)
+    coincide.write_image(Image(np.zeros(grid.shape, np.float32), grid), tmp_path / "reference.nii.gz")
+    code, _, err = run(
+        "convert", turn[1], "--out", tmp_path / "t.h5", "--reference", tmp_path / "reference.nii.gz"
+    )
+    assert code == 3
+    assert "--reference" in err
+    assert not (tmp_path / "t.h5").exists()
+
+
+def test_a_sheared_reference_becomes_an_upright_grid_around_it(run, turn, tmp_path):
+    grid = Grid.from_spacing((12, 14, 16), 3.0)
+    affine = grid.affine.copy()
+    affine[0, 1] = 0.6
+    sheared = Grid(grid.shape, affine)
+    coincide.write_image(Image(np.zeros(grid.shape, np.float32), sheared), tmp_path / "reference.nii.gz")
+    field = tmp_path / "field.nii.gz"
+    code, _, err = run("convert", turn[1], "--out", field, "--reference", tmp_path / "reference.nii.gz")
+    assert code == 0
+    assert "sheared" in err
+    inside = sheared.points()[3:-3:3, 3:-3:3, 3:-3:3].reshape(-1, 3)
+    assert np.abs(coincide.read_transform(field)(inside) - turn[0](inside)).max() < 1e-4
 
 
 def test_convert_to_a_field_needs_a_reference(run, turn, tmp_path):

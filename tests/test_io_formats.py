@@ -142,6 +142,21 @@ def test_a_picture_lies_x_to_the_right_and_y_down(tmp_path):
     assert np.allclose(read_image(tmp_path / "a.png", spacing=0.2).grid.spacing, 0.2)
 
 
+def test_a_transform_file_fits_a_picture_that_itk_read_once_it_has_the_direction_the_docs_name(tmp_path):
+    values = np.asarray(pil.fromarray(numbers((9, 11), np.uint8)).resize((55, 45), pil.Resampling.BICUBIC))
+    pil.fromarray(values).save(tmp_path / "a.png")
+    image = read_image(tmp_path / "a.png", spacing=1.0)
+    turn = rigid(20.0, (3.0, -5.0), (27.0, 22.0))
+    write_transform(turn, tmp_path / "t.h5")
+    theirs = sitk.ReadImage(str(tmp_path / "a.png"), sitk.sitkFloat32)
+    theirs.SetDirection((-1, 0, 0, -1))
+    moved = sitk.Resample(theirs, theirs, sitk.ReadTransform(str(tmp_path / "t.h5")), sitk.sitkLinear, 0.0)
+    ours = resample(image, turn, image.grid).numpy()[0]
+    inside = (slice(12, -12), slice(12, -12))
+    assert np.abs(sitk.GetArrayFromImage(moved).T[inside] - ours[inside]).max() < 0.01
+    assert np.abs(ours - image.numpy()[0])[inside].max() > 10
+
+
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
 def test_a_stated_resolution_is_the_spacing(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"

@@ -18,7 +18,7 @@ from coincide.errors import OutputError
 from coincide.image import Image
 from coincide.methods import Step
 from coincide.registration import Registration, Verdict
-from coincide.results import NAMES, as_plain, check_folder, write_results
+from coincide.results import as_plain, check_folder, write_results
 from coincide.transforms import translation
 from coincide.transforms.displacement import Displacement
 
@@ -74,8 +74,10 @@ def test_the_set(registration, tmp_path):
 
 
 def test_an_earlier_set_goes_and_other_files_stay(registration, tmp_path):
-    for name in (*NAMES, "notes.txt"):
-        (tmp_path / name).write_text("old")
+    write_results(registration, tmp_path, report=False)
+    for name in (*ALL, "report.html", "notes.txt"):
+        if name != "registration.json":
+            (tmp_path / name).write_text("old")
     write_results(replace(registration, labels=None), tmp_path, report=False)
     left = {p.name for p in tmp_path.iterdir()}
     assert left == ALL - {"labels.nii.gz"} | {"notes.txt"}
@@ -208,3 +210,15 @@ def test_plain_values():
     value = {1: (np.int64(2), np.float32(0.5), float("inf"), np.array([True])), "p": Path("a/b"), "n": None}
     assert as_plain(value) == {"1": [2, 0.5, None, [True]], "p": "a/b", "n": None}
     json.dumps(as_plain(value), allow_nan=False)
+
+
+def test_a_file_that_no_run_wrote_is_never_taken_away(tmp_path, small_pair):
+    registration = made_up(*small_pair)
+    for name in ("labels.nii.gz", "report.html", "registration.json"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / name).write_text("mine")
+        with pytest.raises(OutputError, match="no run of coincide wrote"):
+            write_results(registration, folder, report=False)
+        assert [p.name for p in folder.iterdir()] == [name]
+        assert (folder / name).read_text() == "mine"

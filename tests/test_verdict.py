@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+import coincide
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.measures.agreement import local_correlation
@@ -22,6 +23,7 @@ from coincide.pair import Pair
 from coincide.transforms.displacement import Displacement
 from coincide.transforms.linear import Affine, about, identity, rigid, rotation_matrix
 from coincide.transforms.resample import resample
+from phantom import known_pair
 
 
 def phantom(dim: int = 3, seed: int = 0, spacing: float = 5.0) -> Image:
@@ -273,3 +275,11 @@ def test_masks_of_both_sides_are_kept_to():
     mask[:, :, :17] = True
     masked = question(Pair(fixed, replace(moving, mask=mask)), identity(3))
     assert masked["coverage_percent"] == pytest.approx(50, abs=4)
+
+
+@pytest.mark.parametrize("slices", [2, 3])
+def test_a_few_slices_are_judged_too(slices):
+    grid = Grid.from_spacing((64, 72, slices), 3.0, (-96, -108, 0))
+    pair = known_pair(grid, grid, rigid((0, 0, 4), (3, -2, 0), (0, 0, 0)))
+    registration = coincide.register(pair.fixed, pair.moving, transform="rigid")
+    assert np.isfinite(registration.verdict.evidence["mirror_gain"])

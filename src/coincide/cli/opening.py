@@ -9,6 +9,18 @@ if TYPE_CHECKING:
     from coincide.image import Image
 
 
+def check_apart(out: Path, *inputs: Path | None) -> None:
+    """Make sure that a file to write is none of those that are read.
+
+    Raises:
+        OutputError: it is.
+    """
+    from coincide.errors import OutputError
+
+    if out.resolve() in {path.resolve() for path in inputs if path is not None}:
+        raise OutputError(f"{out}: would overwrite an input. Name another file.")
+
+
 def open_images(*paths: Path, mask: Path | None = None, time_index: int | None = None) -> list[Image]:
     """Images of which one at least has several volumes, where a volume is asked for.
 

@@ -9,11 +9,12 @@ import typer
 
 from coincide.cli import arguments as a
 from coincide.cli import console
+from coincide.cli.opening import check_apart
 
 
 def points(
     transform: a.TransformFile,
-    points: Annotated[Path, typer.Option(metavar="IN.csv", help="CSV name,x,y[,z], world mm.")],
+    points: Annotated[Path, typer.Option(metavar="IN.csv", help="CSV name,x,y[,z], world mm (RAS+).")],
     out: Annotated[Path, typer.Option(metavar="OUT.csv", help="CSV to write.")],
     inverse: Annotated[
         bool, typer.Option("--inverse", help="Carry moving world → fixed world instead.")
@@ -22,6 +23,7 @@ def points(
     """Carry landmarks through a transform: fixed world → moving world."""
     from coincide.io import read_points, read_transform, write_points
 
+    check_apart(out, transform, points)
     landmarks = read_points(points)
     chosen = read_transform(transform)
     carried = landmarks.mapped(chosen.inverse() if inverse else chosen)

@@ -38,6 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     # a sixth of the imports' time goes into looking for garbage that imports do not make
     gc.set_threshold(_SELDOM, *usual[1:])
     try:
+        if "" in arguments:
+            # a path that is empty would be the folder one stands in
+            console.error(
+                f"an argument is empty, after {arguments[arguments.index('') - 1]!r}. See coincide --help."
+            )
+            return USAGE
         # --debug may stand anywhere, as people add it to the end of a line that failed.
         rest = [a for a in arguments if a != "--debug"]
         code = app(args=rest, prog_name="coincide", standalone_mode=False, obj=["coincide", *arguments]) or 0

@@ -32,6 +32,7 @@ from coincide.io.values import check_kind, grey, image_from, stored_values
 PICTURES = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF"}
 """What pillow calls the formats that are written."""
 INCH = 25.4
+_ELSEWHERE = "For its transforms in ITK see docs/files.md, Pictures."
 _X_RESOLUTION = 282
 """The tag of TIFF."""
 
@@ -42,8 +43,9 @@ def read(
     """Read a grey picture.
 
     x runs along the picture's rows, to the right, y down its columns, in mm; the centre of the pixel at the
-    top left is (0, 0). (ITK calls the same point (x, y) too, but in its LPS world: it and our transform files
-    agree on a picture only once the picture is written as NIfTI or MetaImage by coincide.)
+    top left is (0, 0). ITK calls the same point (x, y) too, but in its LPS world, where ours is (−x, −y): before
+    it applies our transform files to a picture that it read itself, the picture must be given the direction
+    (−1, 0, 0, −1), or be written as NIfTI by coincide first.
 
     Args:
         path: the file.
@@ -135,9 +137,11 @@ def _spacing(given: Any, stated: tuple[float, float] | None, path: Path) -> np.n
         return spacing
     if stated and min(stated) > 0:
         spacing = INCH / np.asarray(stated, dtype=np.float64)
-        note(f"{path}: spacing {spacing[0]:.4g} × {spacing[1]:.4g} mm, by the resolution the file states.")
+        note(
+            f"{path}: spacing {spacing[0]:.4g} × {spacing[1]:.4g} mm, by the resolution the file states. {_ELSEWHERE}"
+        )
         return spacing
-    note(f"{path}: states no resolution; 1 mm a pixel is assumed, so lengths are in pixels.")
+    note(f"{path}: states no resolution; 1 mm a pixel is assumed, so lengths are in pixels. {_ELSEWHERE}")
     return np.ones(2)
 
 

@@ -149,9 +149,10 @@ def mean(values: Tensor, weights: Tensor) -> float:
 
 
 def block_means(values: Tensor, weights: Tensor, size: int) -> np.ndarray:
-    """Weighted means over the cubes of `size` voxels that hold a fair share of the weight."""
+    """Weighted means over the cubes of `size` voxels, or of what there is, that hold a fair share of the weight."""
     pool = torch.nn.functional.avg_pool3d if values.ndim == 3 else torch.nn.functional.avg_pool2d
-    total = pool((values * weights)[None, None], size, ceil_mode=True)[0, 0]
-    weight = pool(weights[None, None], size, ceil_mode=True)[0, 0]
+    sizes = [min(size, n) for n in values.shape]
+    total = pool((values * weights)[None, None], sizes, ceil_mode=True)[0, 0]
+    weight = pool(weights[None, None], sizes, ceil_mode=True)[0, 0]
     kept = weight > 0.3 * weight.max()
     return (total[kept] / weight[kept]).numpy()
