@@ -128,6 +128,8 @@ def hands(cases: Path) -> list[tuple[str, Image, np.ndarray]]:
     found = {}
     for case in read_cases(cases):
         if case.task == "hand_xray":
+            assert case.fixed_points, "hands have landmarks"
+            assert case.moving_points, "hands have landmarks"
             found[Path(case.fixed).name] = (case.fixed, case.fixed_points)
             found[Path(case.moving).name] = (case.moving, case.moving_points)
     return [
@@ -221,7 +223,8 @@ def as_table(rows: list[dict]) -> str:
         if not own:
             continue
         start = np.mean([row["start"] for row in own])
-        lines += [f"**{setting}** ({start:.1f} mm before registration)", ""]
+        number = len({row["hand"] for row in own})
+        lines += [f"**{setting}** ({number} hands, {start:.1f} mm before registration)", ""]
         lines += ["| method | TRE | worst frame | jitter | missing | given up | frames/s |", "|---" * 7 + "|"]
         for method in dict.fromkeys(row["method"] for row in own):
             mine = [row for row in own if row["method"] == method]

@@ -43,7 +43,7 @@ def main(path: Path) -> None:
     truth = [Affine(world @ np.linalg.inv(worlds[first])) for world in worlds]
     figure = Figure(figsize=(11, 7.2), dpi=110, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1.5, 1))
+    top, bottom = figure.subfigures(2, 1, height_ratios=(1.5, 1))  # type: ignore[reportGeneralTypeIssues] - two
     reference, solution = follow(series, Sequence("rigid"))
     pictures = film(series, reference, aligned(series, solution))
     axes = top.subplots(2, len(SHOWN))

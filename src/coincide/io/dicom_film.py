@@ -39,6 +39,7 @@ def read_film(path: Path) -> tuple[list[Image], float | None]:
     """
     try:
         import pydicom
+        from pydicom.errors import InvalidDicomError
     except ImportError as error:
         raise MissingPackageError(
             f"{path}: DICOM needs the package pydicom, which is not installed. Run: pip install 'coincide[dicom]'"
@@ -53,7 +54,7 @@ def read_film(path: Path) -> tuple[list[Image], float | None]:
     except CoincideError:
         raise
     except (
-        pydicom.errors.InvalidDicomError,
+        InvalidDicomError,
         AttributeError,
         ValueError,
         KeyError,

@@ -99,17 +99,21 @@ def _nifti(path: Path) -> tuple[list[Image], float | None]:
                 f"{path}: has the shape {loaded.shape}, expected four dimensions, the last one of two frames or more: "
                 "(X, Y, 1, T) for a film, (X, Y, Z, T) for volumes."
             )
+        if loaded.get_data_dtype().kind == "c":
+            raise IntensityError(f"{path}: the values are complex. Take the magnitude or one part first.")
         check_fits(path, loaded.shape, 8)
         # one look through the file: compressed ones cannot be entered in their middle
         whole = nib.Nifti1Image(np.asarray(loaded.dataobj, dtype=np.float32), loaded.affine, loaded.header)
         frames = _each(range(loaded.shape[3]), lambda n: from_nibabel(whole, "intensity", n, str(path)))
-        unit = (
-            _SECONDS.get(int(loaded.header["xyzt_units"]) & 56)
-            if isinstance(loaded.header, nib.Nifti1Header)
-            else None
-        )
-        step = float(loaded.header.get_zooms()[3]) if unit else 0.0
-    return frames, step * unit if unit and step > 0 else None
+        interval = _interval(loaded.header)
+    return frames, interval
+
+
+def _interval(header: Any) -> float | None:
+    """Seconds from one frame to the next, where the header says."""
+    unit = _SECONDS.get(int(header["xyzt_units"]) & 56) if isinstance(header, nib.Nifti1Header) else None
+    step = float(header["pixdim"][4]) if unit else 0.0
+    return step * unit if unit and step > 0 else None
 
 
 def _folder(path: Path) -> tuple[list[Image], float | None]:
