@@ -31,7 +31,7 @@ _LOOK = 12e-6
 
 @dataclass(frozen=True)
 class Translate(AbstractMethod):
-    """A linear start; a network paints the images in the contrast of T1; then the optimiser, as for one contrast.
+    """A linear start; a network paints the moving image in the contrast of T1; then the optimiser, as for one contrast.
 
     The network sees slices, along each axis in turn, and learned from made-up heads alone. What it paints is only
     looked at: the result is a transform of the images themselves. The better of the linear start and the result is
@@ -39,13 +39,13 @@ class Translate(AbstractMethod):
 
     Args:
         linear: what finds the linear part; an affine registration by NMI where left out.
-        painted: whether both images are painted, or the moving one alone, where the fixed one is T1 already.
+        painted: whether the moving image alone is painted, as the fixed one is T1 already, or both.
         similarity: what the optimiser follows on the painted images.
         weights: a file that `coincide train` wrote; those that come with coincide where empty.
     """
 
     linear: Linear | None = None
-    painted: Literal["both", "moving"] = "both"
+    painted: Literal["moving", "both"] = "moving"
     similarity: Similarity = LNCC()  # noqa: RUF009 - frozen
     weights: str = ""
 
