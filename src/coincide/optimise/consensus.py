@@ -8,7 +8,7 @@ says when there is no agreement at all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -30,6 +30,9 @@ _MISSED = 1e-6
 """How likely all samples may hold a mistake when no more are drawn."""
 _ROUNDS = 3
 """Refits at each tolerance."""
+_LAST_ROUNDS = 5
+_WIDER = 1.5
+"""How far a refit reaches, in tolerances: a little further, so that an agreement can grow."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,38 @@ def settle(
     return judge.polish(first.matrix, model, options.stretch, reach)
 
 
+def refit(source, target, found: Agreement, model: Model) -> Agreement:
+    """`found` with the transform that fits all of its pairs best, and those that then agree within its tolerance.
+
+    The least likely agreement may be that of a guess by a few pairs; the fit to all is the more exact. Pairs count the
+    less, the further apart they lie.
+
+    Args:
+        source: `(number, dim)` points, mm, that the agreement was found among.
+        target: their partners, mm.
+        found: the agreement.
+        model: of the transform.
+    """
+    source, target, matrix = np.asarray(source, np.float64), np.asarray(target, np.float64), found.matrix
+    try:
+        for _ in range(_LAST_ROUNDS):
+            weights = _weights(_distances(matrix, source, target), found.tolerance)
+            matrix = fit_linear(source, target, model, weights)
+    except PointsError:
+        return found
+    inlier = _distances(matrix, source, target) < found.tolerance
+    return replace(found, matrix=matrix, inlier=inlier)
+
+
+def _distances(matrix: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    mapped = source @ matrix[:-1, :-1].T + matrix[:-1, -1]
+    return np.linalg.norm(mapped - target, axis=1)
+
+
+def _weights(distances: np.ndarray, tolerance: float) -> np.ndarray:
+    return np.maximum(1 - (distances / (_WIDER * tolerance)) ** 2, 0) ** 2
+
+
 class _Judge:
     """Weighs transforms by how many pairs agree with them, and how closely.
 
@@ -242,10 +277,9 @@ class _Judge:
         widest = widest or 2 * best.tolerance
         for tolerance in self.tolerances[self.tolerances <= 1.01 * widest]:
             for _ in range(_ROUNDS):
-                # the refit reaches a little further than the tolerance, so that an agreement can grow
-                apart = self.residuals(matrix[None])[0] / (1.5 * tolerance)
+                weights = _weights(self.residuals(matrix[None])[0], tolerance)
                 try:
-                    matrix = fit_linear(self.source, self.target, model, np.maximum(1 - apart**2, 0) ** 2)
+                    matrix = fit_linear(self.source, self.target, model, weights)
                 except PointsError:
                     return self._allowed(best, model, stretch)
             refitted = self._agreement(matrix)

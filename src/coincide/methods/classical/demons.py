@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from coincide.methods.classical.bending import Bending
 from coincide.optimise.demons import Push, follow_demons
 from coincide.options import NotNegative, Positive
-from coincide.similarity import MSE, NCC, Similarity
+from coincide.similarity import LNCC, MSE, Similarity
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Demons(Bending):
 
     Each voxel moves along the images' slope by what they differ there, all together are smoothed. With symmetric forces
     a step is the second-order one of ESM (Thirion 1998, doi:10.1016/S1361-8415(98)80022-4; Vercauteren et al. 2009,
-    doi:10.1016/j.neuroimage.2008.10.040).
+    doi:10.1016/j.neuroimage.2008.10.040). The linear part and the choice among starts go by local correlation,
+    or with `intensities="same"` by squared differences.
 
     Args:
         update: how steps come together: `"diffeomorphic"` composes their exponentials, `"additive"` adds them.
@@ -46,7 +47,8 @@ class Demons(Bending):
 
     @property
     def compared(self) -> Similarity:
-        return NCC() if self.intensities == "linear" else MSE()
+        # over the whole image a hand whose fingers lie on their neighbours correlates as well as one that fits
+        return LNCC() if self.intensities == "linear" else MSE()
 
     def _follow(self, level, field, iterations, finest, start, pair, notify):  # noqa: ARG002 - others need them
         update_sigma = self.update_sigma or (3.0 if level.grid.dim == 2 else 2.0)

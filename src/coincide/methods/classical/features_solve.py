@@ -18,7 +18,7 @@ from coincide.methods.classical.features_view import Seen, see
 from coincide.methods.classical.field import field_grid, fielded
 from coincide.methods.parts import Part
 from coincide.methods.recorder import Recorder
-from coincide.optimise.consensus import Agreement, Consensus, agree, agree_opencv, settle
+from coincide.optimise.consensus import Agreement, Consensus, agree, agree_opencv, refit, settle
 from coincide.optimise.fit import Model
 from coincide.pair import Pair
 from coincide.transforms.base import Transform
@@ -190,8 +190,9 @@ def _straight(
     recorder: Recorder, search: Search, agreement: Agreement, pairs, start: Affine, pair: Pair
 ) -> Solution:
     """The linear transform that was agreed on."""
-    _count(recorder, agreement.inlier)
     source, target = search.points(pairs)
+    agreement = refit(source, target, agreement, search.model)
+    _count(recorder, agreement.inlier)
     _weigh(recorder, agreement, (Affine(agreement.matrix)(source) - target)[agreement.inlier])
     recorder.decide(
         f"{agreement.inlier.sum()} of {len(pairs)} matched keypoints agree within {agreement.tolerance:.2g} mm; chance "
