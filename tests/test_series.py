@@ -356,6 +356,11 @@ def test_the_command_says_what_is_wrong(tmp_path, capsys, extra, code, told):
     assert not (tmp_path / "out").exists()
 
 
+def test_results_do_not_come_among_what_is_read(tmp_path, capsys):
+    assert main(["series", str(tmp_path), "--out", str(tmp_path)]) == 3
+    assert "holds what is to be read" in " ".join(capsys.readouterr().err.split())
+
+
 def test_made_up_films_are_followed_better_with_the_optimiser():
     item = SyntheticSeries(
         Films(shape=96, frames=6, noise=0.05, missing=0.0, bend=0.0, anatomies=("blobs",))

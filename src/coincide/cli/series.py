@@ -10,6 +10,7 @@ from typer import Argument, Context, Option
 
 from coincide.cli import arguments as a
 from coincide.cli import console
+from coincide.errors import OutputError
 
 
 def series(
@@ -42,8 +43,14 @@ def series(
     from coincide.cli.live import live
     from coincide.results import check_folder
 
-    check_folder(out, inputs=[source])
+    check_folder(out)
+    if out.resolve() in (source.resolve(), *source.resolve().parents):
+        raise OutputError(
+            f"{out}: holds what is to be read; the results would come among it. Name another --out."
+        )
     with live() as progress:
+        import torch
+
         from coincide.api import check_device
         from coincide.io.series import read_series
         from coincide.methods.base import Context as Run
@@ -56,6 +63,8 @@ def series(
         check_reference(reference)
         check_device(device)
         set_threads(threads)
+        if threads:
+            torch.set_num_threads(threads)
         read = read_series(source)
         laid_on, solution = follow(read, chosen, reference, Run(progress, seed, device))
     with console.err.status("writing the results"):

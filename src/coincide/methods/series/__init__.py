@@ -2,7 +2,7 @@
 
 from coincide.methods.series.base import AbstractSeriesMethod, Frame, Series, SeriesSolution
 from coincide.methods.series.framewise import Framewise
-from coincide.methods.series.reference import REFERENCES, aligned, follow, middle_of
+from coincide.methods.series.reference import REFERENCES, aligned, follow
 from coincide.methods.series.sequence import Live, Sequence, parse_series
 
 __all__ = [
@@ -16,6 +16,5 @@ __all__ = [
     "SeriesSolution",
     "aligned",
     "follow",
-    "middle_of",
     "parse_series",
 ]

@@ -43,7 +43,7 @@ def follow(
         chosen = series.frames[number]
         return chosen, method.follow(chosen, series, context)
     context.progress(Event("series", "first onto the middle frame, then onto the mean"))
-    middle = middle_of(series)
+    middle = int(series.new[len(series.new) // 2])
     first = method.follow(series.frames[middle], series, context)
     mean = _mean(series, first)
     solution = method.follow(mean, series, context)
@@ -62,11 +62,6 @@ def check_reference(reference: str) -> None:
         raise OptionError(
             f"the reference is {reference!r}; expected {' or '.join(REFERENCES)}, or the number of a frame from 0."
         )
-
-
-def middle_of(series: Series) -> int:
-    """The number of the frame in the middle of those that show anything."""
-    return int(series.new[len(series.new) // 2])
 
 
 def aligned(series: Series, solution: SeriesSolution) -> list[Image]:
