@@ -13,7 +13,7 @@ from coincide.errors import DimensionError, MissingPackageError, OptionError
 from coincide.methods import Status, parse
 from coincide.methods.learned import regressor
 from coincide.methods.learned.regressor import Regressor, held
-from coincide.networks import RegressorNetwork, make, pack, unpack
+from coincide.networks import RegressorNetwork, make, pack, unpack, weights
 from coincide.networks.backbones import BACKBONES
 from coincide.networks.parametrisation import Pose, Raw
 from coincide.networks.regressor import Answer
@@ -371,3 +371,11 @@ def test_the_method_is_named_and_refuses_what_it_cannot_do(monkeypatch):
     bent = replace(known_pair(flat, flat, known(2)), initial=Displacement(torch.zeros(2, *flat.shape), flat))
     with pytest.raises(OptionError, match="deformable initial"):
         Regressor().solve(bent)
+
+
+def test_without_weights_it_says_how_to_come_by_some(monkeypatch):
+    monkeypatch.delitem(weights.SHIPPED, "regressor", raising=False)
+    weights.shipped.cache_clear()
+    grid = grid_around(3, 20.0)
+    with pytest.raises(OptionError, match=r"coincide train recipes/regressor.toml"):
+        Regressor().solve(known_pair(grid, grid, known(3)))

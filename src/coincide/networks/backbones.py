@@ -138,7 +138,7 @@ BACKBONES: dict[str, Callable[[int, int, str], nn.Module]] = {
 """Backbones by name, made from the dimension, the channels that come in, and the norm; all but `light` are MONAI's."""
 
 
-def backbone(
+def make_backbone(
     name: str, dim: int, inward: int, norm: str, channels: Sequence[int] = ()
 ) -> tuple[nn.Module, int]:
     """The backbone `name` with fresh weights, and the channels that come out of it.

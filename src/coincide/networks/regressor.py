@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coincide.errors import OptionError, unknown
-from coincide.networks.backbones import backbone
+from coincide.networks.backbones import make_backbone
 from coincide.networks.blocks import standardised
 from coincide.networks.matching import middles
 from coincide.networks.parametrisation import Model, Pose, Raw
@@ -84,7 +84,7 @@ class RegressorNetwork(nn.Module):
         }
         self.dim, self.shape, self.spacing = dim, shape, spacing
         self.parametrisation = _HEADS[head](dim, model)
-        self.body, count = _made(backbone, dim, norm, channels)
+        self.body, count = make_backbone(backbone, dim, 2, norm, channels)
         self.pooled = head == "pose"
         inward = count * (1 + dim) if self.pooled else count * self._places()
         self.hidden, self.last = nn.Linear(inward, 256), nn.Linear(256, self.parametrisation.size)
@@ -119,11 +119,6 @@ class RegressorNetwork(nn.Module):
         with torch.no_grad():
             self.last.weight.mul_(0.1)
             self.last.bias.copy_(self.parametrisation.numbers(still)[0])
-
-
-def _made(name: str, dim: int, norm: str, channels: Sequence[int]) -> tuple[nn.Module, int]:
-    # the argument of the network goes by the function's name
-    return backbone(name, dim, 2, norm, channels)
 
 
 def _moments(features: Tensor) -> Tensor:

@@ -160,6 +160,11 @@ def shipped(name: str) -> Any:
         MissingFileError: the installation lacks the file.
         UnreadableFileError: the file is not the one that was shipped.
     """
+    if name in NETWORKS and name not in SHIPPED:
+        raise OptionError(
+            f"no weights of the network {name} come with coincide. Train some ('coincide train recipes/{name}.toml')"
+            " and give the file as weights."
+        )
     if name not in SHIPPED:
         raise unknown("shipped network", name, SHIPPED)
     file = resources.files("coincide.networks") / "shipped" / f"{name}.safetensors"
