@@ -46,9 +46,7 @@ def main() -> None:
         "--weights", default="", help="of translate; those that come with coincide where left out"
     )
     parser.add_argument("--textbook", default="", help="weights that recipes/textbook_gan.toml made")
-    parser.add_argument(
-        "--judge", default="", help="of adversarial; those that come with coincide where left out"
-    )
+    parser.add_argument("--judge", default="", help="weights that recipes/adversarial.toml made")
     parser.add_argument("--recurrent", default="", help="likewise, of recurrent")
     parser.add_argument("--peers", type=Path, help="records that benchmarks.run wrote")
     parser.add_argument("--records", type=Path, help="JSON lines, added to")
@@ -82,7 +80,6 @@ def specs(args: argparse.Namespace) -> dict[str, str]:
         own = [*options, *([f"weights={path}"] if path else [])]
         return f"{name}:{','.join(own)}" if own else name
 
-    judge = f"adversarial(weights={args.judge})" if args.judge else "adversarial"
     found = {
         "NMI, linear": "",
         "NMI": "deformable:similarity=nmi",
@@ -93,8 +90,9 @@ def specs(args: argparse.Namespace) -> dict[str, str]:
         "translate": of("translate", args.weights),
         "translate, by MIND": of("translate", args.weights, "similarity=mind"),
         "translate, both painted": of("translate", args.weights, "painted=both"),
-        "adversarial": f"deformable:similarity={judge},most=90",
     }
+    if args.judge:
+        found["adversarial"] = f"deformable:similarity=adversarial(weights={args.judge}),most=90"
     if args.textbook:
         found["textbook GAN"] = of("translate", args.textbook)
         found["textbook GAN, by MIND"] = of("translate", args.textbook, "similarity=mind")

@@ -48,7 +48,6 @@ NETWORKS: dict[str, type[Network]] = {
 """Kinds of network by name."""
 
 SHIPPED: dict[str, str] = {
-    "adversarial": "aa709f053ab61a17ec7d0b3334959e69281e737fb170674e5c20ba75399e5cd8",
     "keypoints": "ef1659b2ea46611b26d67c3a3ec9e190614a6ab61692afe921d6138dc8f323a2",
     "pyramid": "0a94fcfb8d7fa7af1a5f748574b87aa7b2ac8a382ccbe3a4fc4578efa9286907",
     "recurrent": "9b3181b6afbc2bd74cbfb0d6f0c384e22a3782a07fa4a6a416053f29a7b50f0b",

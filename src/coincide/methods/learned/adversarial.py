@@ -22,7 +22,7 @@ class Adversarial(Similarity):
     to the features.
 
     Args:
-        weights: a file that `coincide train` wrote; those that come with coincide where empty.
+        weights: a file that `coincide train` wrote; none come with coincide.
     """
 
     name: ClassVar[str] = "adversarial"
