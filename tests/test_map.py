@@ -186,6 +186,7 @@ def test_a_method_that_states_no_uncertainty_writes_none(tmp_path):
     result = register(problem(0)[0], "linear:model=rigid")
     assert "uncertainty" not in result.measures
     (tmp_path / "uncertainty.nii.gz").write_text("of an earlier run")
+    (tmp_path / "registration.json").write_text('{"files": {"uncertainty.nii.gz": {}}}')
     assert "uncertainty.nii.gz" not in write_results(result, tmp_path, report=False)
     assert not (tmp_path / "uncertainty.nii.gz").exists()
 

@@ -33,8 +33,7 @@ def check_folder(folder: str | os.PathLike, inputs: Iterable[str | os.PathLike] 
     """Make sure, before any work, that results could be written to `folder`. Nothing is left behind.
 
     Raises:
-        OutputError: it is a file, may not be written to, or a result would overwrite one of the `inputs` or a file
-            that no earlier run wrote.
+        OutputError: it is a file, may not be written to, or a result would overwrite one of the `inputs`.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -44,6 +43,15 @@ def check_folder(folder: str | os.PathLike, inputs: Iterable[str | os.PathLike] 
     for path in inputs:
         if Path(path).resolve() in ours:
             raise OutputError(f"{path}: the results would overwrite this input. Name another --out.")
+
+
+def check_free(folder: str | os.PathLike) -> None:
+    """Make sure that the results of a registration would take the place of nothing but those of an earlier one.
+
+    Raises:
+        OutputError: there is a file by one of their names that no run wrote.
+    """
+    folder = Path(folder)
     earlier = _earlier(folder)
     for name in NAMES:
         if name not in earlier and (folder / name).exists():
@@ -98,11 +106,12 @@ class Results:
         folder: where to; it is made where it is missing.
 
     Raises:
-        OutputError: the folder cannot be written to.
+        OutputError: the folder cannot be written to, or holds a file of another's by the name of a result.
     """
 
     def __init__(self, folder: str | os.PathLike):
         check_folder(folder)
+        check_free(folder)
         self.folder = Path(folder)
         self._written: list[str] = []
 

@@ -55,12 +55,13 @@ def demo(
     """
     from coincide.cli.register import find, show
     from coincide.io import read_image
-    from coincide.results import check_folder, write_results
+    from coincide.results import check_folder, check_free, write_results
 
     atlas_file, names_file = packaged(*ATLAS), packaged(*NAMES)
     template_file = packaged(*TEMPLATE)
     fixed = person()
     check_folder(out)
+    check_free(out)
     console.note(ORIGINS)
     console.note(MENDED)
     result = find(fixed=fixed, moving=template_file, moving_labels=atlas_file, preset=preset, threads=threads)
