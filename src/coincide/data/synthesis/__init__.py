@@ -8,6 +8,7 @@ from coincide.data.synthesis.files import write_examples
 from coincide.data.synthesis.motion import Bend, Motion
 from coincide.data.synthesis.recipe import Synthesis
 from coincide.data.synthesis.sheet import contact_sheet
+from coincide.data.synthesis.tumour import Tumour
 
 __all__ = [
     "Artefacts",
@@ -17,6 +18,7 @@ __all__ = [
     "Motion",
     "Synthesis",
     "SyntheticPairs",
+    "Tumour",
     "as_tensors",
     "contact_sheet",
     "draw",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from coincide.data.synthesis.noise import smooth_noise
-from coincide.data.synthesis.structures import LAST, TISSUES, tissue_numbers
+from coincide.data.synthesis.structures import LAST, LATER, TISSUES, tissue_numbers
 from coincide.errors import OptionError
 from coincide.ops._parallel import kernel
 
@@ -64,34 +65,61 @@ KNOWN = {  # T1, T2, FLAIR, proton density, CT in a soft-tissue window
     "marrow": (0.85, 0.5, 0.5, 0.7, 0.7),
     "medulla": (0.38, 0.75, 0.65, 0.7, 0.5),
     "muscle": (0.45, 0.2, 0.35, 0.5, 0.5),
+    "necrosis": (0.18, 0.95, 0.5, 0.85, 0.36),
+    "oedema": (0.5, 0.85, 0.95, 0.8, 0.38),
     "pallidum": (0.66, 0.38, 0.5, 0.6, 0.47),
+    "rim": (0.45, 0.65, 0.75, 0.75, 0.5),
     "skin": (0.55, 0.45, 0.45, 0.6, 0.45),
     "soft": (0.45, 0.45, 0.5, 0.6, 0.45),
     "spleen": (0.4, 0.6, 0.6, 0.65, 0.55),
     "white": (0.75, 0.42, 0.55, 0.65, 0.42),
 }
 """About how bright each tissue is in pictures that radiologists read."""
+_ENHANCED = 1.0
+"""About how bright the rim of a tumour is in T1 after contrast agent."""
 
 
 def colours(rng: np.random.Generator, contrast: Contrast, last: int) -> np.ndarray:
     """Mean, texture and share of the common detail for every label up to `last`, `(3, last + 1)` float32."""
     further = np.arange(len(TISSUES) + 1, len(TISSUES) + 1 + max(last + 1 - LAST, 0))
     tissue = np.concatenate([tissue_numbers(), further])
-    kinds = int(tissue.max()) + 1
-    mean = rng.uniform(*contrast.mean, kinds)
+    usual = len(TISSUES) - len(LATER)
+    # the tissues of tumours have numbers of their own, and draws of their own: `usual` first, then what has no name
+    kinds = usual + 1 + len(further)
+    mean, modality = rng.uniform(*contrast.mean, kinds), -1
     if rng.random() < contrast.known:
         modality = int(rng.integers(len(KNOWN["air"])))
-        usual = np.array([KNOWN[name][modality] for name in TISSUES])
-        mean[1 : len(TISSUES) + 1] = np.abs(usual + rng.normal(0, contrast.vary, len(TISSUES)))
+        mean[1 : usual + 1] = np.abs(
+            _as_known(TISSUES[:usual], modality) + rng.normal(0, contrast.vary, usual)
+        )
     spread = rng.uniform(0, contrast.spread, kinds)
     detail = rng.uniform(-contrast.detail, contrast.detail, kinds)
     table = np.stack([mean, spread, detail])
     table[:, 0] = rng.uniform(0, contrast.background) * rng.integers(0, 2), 0, 0
     # mirror images of a structure look alike: their labels are neighbours, the left one even
     own = rng.normal(0, 1, len(tissue) // 2 + 1).repeat(2)[: len(tissue)]
-    out = table[:, tissue]
-    out[0] += own * rng.uniform(0, contrast.structures) * (tissue > 0)
+    share = rng.uniform(0, contrast.structures)
+    late = _of_tumours(rng.spawn(1)[0], contrast, modality)
+    out = np.concatenate([table[:, : usual + 1], late, table[:, usual + 1 :]], 1)[:, tissue]
+    out[0] += own * share * (tissue > 0)
     return out.astype(np.float32)
+
+
+def _of_tumours(rng: np.random.Generator, contrast: Contrast, modality: int) -> np.ndarray:
+    """Mean, texture and detail of what tumours consist of, `(3, tissue)`; `modality` is below 0 where none is known."""
+    number = len(LATER)
+    mean = rng.uniform(*contrast.mean, number)
+    if modality >= 0:
+        usual = _as_known(LATER, modality)
+        if modality == 0 and rng.random() < 0.5:
+            usual[LATER.index("rim")] = _ENHANCED
+        mean = np.abs(usual + rng.normal(0, contrast.vary, number))
+    spread, detail = rng.uniform(0, contrast.spread, number), rng.uniform(-1, 1, number) * contrast.detail
+    return np.stack([mean, spread, detail])
+
+
+def _as_known(tissues: Sequence[str], modality: int) -> np.ndarray:
+    return np.array([KNOWN[name][modality] for name in tissues])
 
 
 def coloured(

@@ -28,8 +28,12 @@ ANATOMIES: dict[str, Maker] = {
     "head": HEAD,
     "knee": knee,
     "trunk_film": BODY.film,
+    "tumour": HEAD,
 }
-"""Every anatomy that can be made; in 2-D, `head`, `brain` and `body` are slices."""
+"""Every anatomy that can be made; in 2-D, `head`, `brain`, `body` and `tumour` are slices."""
+
+TUMOUR = "tumour"
+"""A head in which a tumour grows, once there are images to see it in."""
 
 MAPS = "maps"
 """The anatomies that a folder of label maps holds."""

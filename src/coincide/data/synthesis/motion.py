@@ -85,7 +85,7 @@ def random_flow(rng: np.random.Generator, bend: Bend, grid: Grid) -> Displacemen
     # a third of the finest feature: fine enough, as the field that is linear between these nodes is the truth itself
     step = np.maximum(grid.spacing.min(), min(bend.scales) / 3)
     margin = 0.5 * max(bend.scales)
-    lattice = _around(grid, step, margin)
+    lattice = around(grid, step, margin)
     velocity = np.zeros((grid.dim, *lattice.shape), np.float32)
     for scale in bend.scales:
         part = smooth_noise(rng, lattice.shape, scale / step, grid.dim)
@@ -124,7 +124,7 @@ class Undone(Transform):
         return self.flow
 
 
-def _around(grid: Grid, step: float, margin: float) -> Grid:
+def around(grid: Grid, step: float | np.ndarray, margin: float) -> Grid:
     """A lattice of `step` mm along the axes of `grid`, `margin` mm further out on every side."""
     extent = (np.asarray(grid.shape) - 1) * grid.spacing + 2 * margin
     shape = np.ceil(extent / step).astype(int) + 1

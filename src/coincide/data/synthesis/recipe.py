@@ -10,6 +10,7 @@ from coincide.data.synthesis.artefacts import Artefacts
 from coincide.data.synthesis.contrast import Contrast
 from coincide.data.synthesis.kinds import ANATOMIES, FLAT, MAPS
 from coincide.data.synthesis.motion import Bend, Motion
+from coincide.data.synthesis.tumour import Tumour
 from coincide.errors import DimensionError, OptionError, unknown
 from coincide.grid import Grid
 
@@ -32,6 +33,7 @@ class Synthesis:
         alike: share of the pairs whose two images have one contrast, as two visits of one patient do.
         strip: share of the images of a head that show its brain alone, as after skull stripping; each image for itself.
         points: how many landmarks.
+        tumour: of the anatomy `tumour`: a head with one, at two times.
 
     Raises:
         DimensionError: shape and spacing are not both 2-D or both 3-D.
@@ -51,6 +53,7 @@ class Synthesis:
     alike: float = 0.2
     strip: float = 0.3
     points: int = 64
+    tumour: Tumour = field(default_factory=Tumour)
 
     def __post_init__(self) -> None:
         if len(self.shape) not in (2, 3) or len(self.shape) != len(self.spacing):

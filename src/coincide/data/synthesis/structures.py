@@ -42,6 +42,9 @@ _MIDLINE = (
     (27, "lesion", "lesion"),
     (28, "core of the lesion", "fluid"),
     (29, "spinal cord", "white"),
+    (30, "rim of the tumour", "rim"),
+    (31, "necrosis of the tumour", "necrosis"),
+    (32, "oedema", "oedema"),
     (100, "heart", "muscle"),
     (101, "heart chambers", "blood"),
     (102, "aorta", "blood"),
@@ -109,7 +112,14 @@ STRUCTURES: dict[str, Structure] = {
 }
 """Every structure by its name."""
 
-TISSUES = tuple(sorted({s.tissue for s in STRUCTURES.values()}))
+LATER = ("necrosis", "oedema", "rim")
+"""What tumours consist of. It comes after the other tissues, and is drawn after them, so that pictures without a tumour
+are what they were before there were any."""
+
+TUMOUR_LABELS = (30, 31, 32)
+"""Rim, necrosis and oedema, in the order of `tumour.RIM` and what follows it."""
+
+TISSUES = (*sorted({s.tissue for s in STRUCTURES.values()} - set(LATER)), *LATER)
 """Every kind of matter."""
 
 LAST = 1000
@@ -127,5 +137,5 @@ def tissue_numbers() -> np.ndarray:
 def in_brain() -> np.ndarray:
     """Whether every label below `LAST` is a part of the brain, or of the fluid in and around it."""
     table = np.zeros(LAST, np.bool_)
-    table[[20, 21, 22, 23, 25, 27, 28, *range(40, 62), 66, 67]] = True
+    table[[20, 21, 22, 23, 25, 27, 28, 30, 31, 32, *range(40, 62), 66, 67]] = True
     return table
