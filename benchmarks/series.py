@@ -22,15 +22,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.ndimage import map_coordinates
 
 from benchmarks.cases import DEFAULT_CASES, read_cases
+from benchmarks.fingers import JOINTS, Bent, angle_error
 from coincide.api import open_image, open_points
 from coincide.data.synthesis.series import Films, curves
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.methods.series import Sequence, Series, follow, parse_series
 from coincide.preprocess.normalise import normalise
-from coincide.transforms.linear import Affine, similarity
+from coincide.transforms.base import Transform
+from coincide.transforms.displacement import Displacement
+from coincide.transforms.linear import similarity
 from coincide.transforms.resample import resample
 
 SIDE, FRAMES = 256, 40
@@ -38,7 +42,8 @@ SIDE, FRAMES = 256, 40
 
 @dataclass(frozen=True)
 class Setting:
-    """How a film is taken: degrees, mm, share, spread of noise and of the log of brightness, frames a turn."""
+    """How a film is taken: degrees, mm, share, spread of noise and of the log of brightness, frames a turn; degrees
+    that each joint of a finger bends either way."""
 
     turn: float
     shift: float
@@ -46,12 +51,14 @@ class Setting:
     noise: float
     flicker: float
     period: tuple[float, float]
+    bend: float = 0.0
 
 
 SETTINGS = {
     "ordinary": Setting(12.0, 15.0, 0.02, 0.05, 0.08, (12.0, 60.0)),
     "low dose": Setting(25.0, 30.0, 0.04, 0.25, 0.15, (12.0, 60.0)),
     "fast": Setting(25.0, 30.0, 0.02, 0.05, 0.08, (4.0, 16.0)),
+    "fingers": Setting(12.0, 15.0, 0.02, 0.05, 0.08, (12.0, 60.0), bend=8.0),
 }
 
 
@@ -147,6 +154,7 @@ def filmed(image: Image, points: np.ndarray, setting: Setting, seed: int) -> Fil
     missing = set(rng.choice(np.arange(1, FRAMES), 3, replace=False).tolist())
     again = set(rng.choice(np.arange(1, FRAMES), 3, replace=False).tolist()) - missing
     again -= {n + 1 for n in missing}
+    turns = curves(np.random.default_rng((seed, 9)), Films(frames=FRAMES, period=setting.period), len(JOINTS))
     for n in range(FRAMES):
         turn, x, y, size = course[n] * (setting.turn, setting.shift, setting.shift, setting.scale)
         way = similarity(turn, (x, y), float(np.exp(size)), grid.centre)
@@ -154,8 +162,13 @@ def filmed(image: Image, points: np.ndarray, setting: Setting, seed: int) -> Fil
             frames.append(frames[-1])
             places.append(places[-1])
             continue
-        frames.append(_frame(rng, picture, way, grid, setting, n in missing))
-        places.append(way(points))
+        back: Transform = way.inverse()
+        here = points
+        if setting.bend:
+            bent = Bent.of(points, setting.bend * turns[n])
+            back, here = _straightened(bent, grid) @ back, bent(points)
+        frames.append(_frame(rng, picture, back, grid, setting, n in missing))
+        places.append(way(here))
     return Film(Series(tuple(frames), name=image.name), np.stack(places))
 
 
@@ -166,8 +179,17 @@ def _view(image: Image) -> Grid:
     return Grid.from_spacing((SIDE,) * 2, spacing, image.grid.centre - (SIDE - 1) / 2 * spacing)
 
 
+def _straightened(bent: Bent, grid: Grid) -> Displacement:
+    """What undoes `bent`, worked out on every second pixel of `grid` and carried to all by cubic splines."""
+    coarse = Grid.from_spacing(tuple(n // 2 for n in grid.shape), 2 * grid.spacing, grid.origin)
+    moved = bent(coarse.points(), backwards=True) - coarse.points()
+    index = np.indices(grid.shape) / 2
+    vectors = [map_coordinates(moved[..., k], index, order=3, mode="nearest") for k in range(2)]
+    return Displacement(torch.from_numpy(np.stack(vectors).astype(np.float32)), grid)
+
+
 def _frame(
-    rng: np.random.Generator, picture: Image, way: Affine, grid: Grid, setting: Setting, missing: bool
+    rng: np.random.Generator, picture: Image, back: Transform, grid: Grid, setting: Setting, missing: bool
 ) -> Image:
     """One frame: what a pixel of the film covers of the radiograph, by sixteen places in it; then noise."""
     if missing:
@@ -175,7 +197,7 @@ def _frame(
     fine = Grid.from_spacing(
         tuple(4 * n for n in grid.shape), grid.spacing / 4, grid.origin - 0.375 * grid.spacing
     )
-    sharp = resample(picture, way.inverse(), fine).data
+    sharp = resample(picture, back, fine).data
     values = torch.nn.functional.avg_pool2d(sharp, 4).numpy()
     values = values * np.exp(rng.normal(0, setting.flicker)) + rng.normal(0, setting.flicker / 2)
     spread = setting.noise * np.sqrt(np.maximum(values, 0) + 0.1)
@@ -200,6 +222,7 @@ def run(film: Film, spec: str) -> dict:
         "worst": float(length[there].mean(1).max()),
         "jitter": float(np.linalg.norm(np.diff(off[there], n=2, axis=0), axis=-1).mean()),
         "missing": float(length[~there].mean()),
+        "angle": angle_error((off + film.places)[there], film.places[there]),
         "lost": solution.frames.count("lost"),
         "frames_per_second": len(film.series) / seconds,
         "start": float(np.linalg.norm(here - film.places, axis=-1).mean()),

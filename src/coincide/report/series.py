@@ -18,9 +18,10 @@ from coincide import __version__
 from coincide.image import Image
 from coincide.io import whole_folder, write_image, write_transform
 from coincide.io.series import write_frames
-from coincide.measures.motion import motion
+from coincide.measures.motion import motion, places_of
 from coincide.methods.series import AbstractSeriesMethod, Framewise, Series, SeriesSolution, aligned
-from coincide.preprocess.normalise import robust_range
+from coincide.preprocess.foreground import foreground_weights
+from coincide.preprocess.normalise import normalise, robust_range
 from coincide.registration import describe_settings
 from coincide.report import paint
 from coincide.report.layers import short
@@ -41,6 +42,7 @@ _PLOTS = (
     ("Rotation", "°", ("rotation_deg",)),
     ("Scale", "", ("scale",)),
     ("From frame to frame", "mm", ("step_mm", "jitter_mm")),
+    ("Mean over the anatomy", "mm", ("anatomy_mm", "bending_mm")),
 )
 
 
@@ -69,7 +71,7 @@ def write_series(
         OutputError: the folder cannot be written to.
     """
     laid = aligned(series, solution)
-    courses = motion(solution.transforms, series.grid)
+    courses = motion(solution.transforms, series.grid, _anatomy(reference))
     chart = drawn(courses, solution, series.interval)
     page = rendered(series, reference, solution, method, laid, courses, chart)
     with whole_folder(Path(folder)) as scratch:
@@ -128,16 +130,23 @@ def film(series: Series, reference: Image, laid: Sequence[Image]) -> list[np.nda
     return found
 
 
+def _anatomy(reference: Image) -> np.ndarray | None:
+    """Places of what the reference shows, `(number, dim)` mm; None where it shows too little."""
+    found = places_of(foreground_weights(normalise(reference)).numpy() > 0, reference.grid)
+    return found if len(found) > reference.dim + 1 else None
+
+
 def drawn(courses: dict[str, np.ndarray], solution: SeriesSolution, interval: float | None) -> bytes:
     """A PNG of the motion's courses; frames that were not registered are grey bands."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 8), dpi=110, layout="constrained")
+    plots = [plot for plot in _PLOTS if any(name in courses for name in plot[2])]
+    figure = Figure(figsize=(9, 2 * len(plots)), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     time = np.arange(len(solution.frames)) * (interval or 1.0)
-    axes = np.atleast_1d(figure.subplots(len(_PLOTS), 1, sharex=True))
-    for axis, (title, unit, names) in zip(axes, _PLOTS):
+    axes = np.atleast_1d(figure.subplots(len(plots), 1, sharex=True))
+    for axis, (title, unit, names) in zip(axes, plots):
         for name in names:
             if name in courses:
                 axis.plot(time, courses[name], label=name.split("_")[0], linewidth=1.4)

@@ -91,6 +91,11 @@ class Series:
         return found
 
     @property
+    def times(self) -> np.ndarray:
+        """When what a frame shows was, in frames, `(frame,)`: a frame that repeats another shows that one's time."""
+        return np.where(self.seen, self.origins, np.arange(len(self))).astype(float)
+
+    @property
     def new(self) -> np.ndarray:
         """The numbers of the frames that there are and that repeat none."""
         return np.flatnonzero(self.seen & (self.origins == np.arange(len(self))))

@@ -18,6 +18,7 @@ from coincide.methods.learned.view import shown
 from coincide.methods.recorder import Recorder
 from coincide.methods.registry import parse
 from coincide.methods.series.base import AbstractSeriesMethod, Series, SeriesSolution, as_told
+from coincide.methods.series.bend import Bender, bent
 from coincide.methods.series.framewise import Framewise
 from coincide.methods.series.smoothing import LEAST, smoothed
 from coincide.networks import chosen
@@ -25,11 +26,12 @@ from coincide.networks.sequence import Course, Memory
 from coincide.optimise.linear import Problem, generators, optimise_linear
 from coincide.optimise.progress import Event
 from coincide.optimise.starts import score
-from coincide.options import Count, build
+from coincide.options import Count, NotNegative, build
 from coincide.preprocess.foreground import foreground_weights, moments
 from coincide.preprocess.normalise import normalise
 from coincide.preprocess.shrink import shrink
-from coincide.similarity import NMI, Similarity
+from coincide.similarity import LNCC, NMI, Similarity
+from coincide.transforms.base import Transform
 from coincide.transforms.linear import Affine
 
 _SIDE = 128
@@ -50,39 +52,60 @@ class Sequence(AbstractSeriesMethod):
     alone; in 3-D every frame starts from where the one before ended.
 
     Args:
-        model: `"translation"`, `"rigid"`, `"similarity"` or `"affine"`.
+        model: `"translation"`, `"rigid"`, `"similarity"`, `"affine"`, or `"deformable"`: affine, and then a smooth
+            field for each frame, which goes on from that of the frame before.
         direction: `"both"` for a series that is complete, `"causal"` for one that is watched as it comes: a frame
-            follows from those before it alone.
+            follows from those before it alone; `"alone"`: the network looks at each frame by itself, without memory.
         finish: what comes after the network: `"none"`, `"optimiser"`, or `"smooth"`, the optimiser and smoothing, which
             needs both directions; `"auto"` takes as much as the direction allows.
         similarity: followed by the optimiser.
         iterations: the most steps a level takes.
+        local: similarity that fields follow, under `model=deformable`.
+        detail: mm over which their forces are smoothed, which is the least length that bends by itself; 0 takes a 60th
+            of the anatomy's size in films and a 25th in volumes.
         weights: a file that `coincide train` wrote; those that come with coincide where empty.
         network: its kind, `"sequence"`; `"flattened"`, the textbook's, which needs weights; or `"none"`: every frame
             starts from where the one before ended.
 
     Raises:
-        OptionError: smoothing of a causal series, or a similarity whose features do not turn with the image.
+        OptionError: smoothing of a causal series, bending without a finish, or a similarity whose features do not turn
+            with the image.
     """
 
-    model: Literal["translation", "rigid", "similarity", "affine"] = "affine"
-    direction: Literal["both", "causal"] = "both"
+    model: Literal["translation", "rigid", "similarity", "affine", "deformable"] = "affine"
+    direction: Literal["both", "causal", "alone"] = "both"
     finish: Literal["auto", "none", "optimiser", "smooth"] = "auto"
     similarity: Similarity = NMI()  # noqa: RUF009 - frozen
     iterations: Count = 20
+    local: Similarity = LNCC()  # noqa: RUF009 - frozen
+    detail: NotNegative = 0.0
     weights: str = ""
     network: Literal["sequence", "flattened", "none"] = "sequence"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.direction == "causal" and self.finish == "smooth":
+        if self.direction != "both" and self.finish == "smooth":
             raise OptionError(
-                "a causal series cannot be smoothed, which takes what comes after. Take direction=both, or another "
-                "finish."
+                f"a series cannot be smoothed with direction={self.direction}: that takes what comes after. Take "
+                "direction=both, or another finish."
             )
         if self.network == "none" and self.finish == "none":
             raise OptionError("without a network and without a finish nothing is done. Take one of them.")
-        Linear(self.model, self.similarity)  # it refuses what it cannot follow
+        if self.direction == "alone" and self.network != "sequence":
+            raise OptionError(
+                f"direction=alone asks what the network sees in single frames, found network={self.network}. Take "
+                "network=sequence, or another direction."
+            )
+        if self.model == "deformable" and self.finish == "none":
+            raise OptionError(
+                "the network's motion is linear; model=deformable takes a finish. Leave it out."
+            )
+        Linear(self._linear, self.similarity)  # it refuses what it cannot follow
+
+    @property
+    def _linear(self) -> Literal["translation", "rigid", "similarity", "affine"]:
+        """The linear model."""
+        return "affine" if self.model == "deformable" else self.model
 
     @property
     def _finish(self) -> str:
@@ -91,8 +114,9 @@ class Sequence(AbstractSeriesMethod):
         return "smooth" if self.direction == "both" else "optimiser"
 
     def follow(self, reference: Image, series: Series, context: Context = Context()) -> SeriesSolution:  # noqa: B008 - frozen
+        _refuse(context)
         recorder, finish = Recorder(context.progress), self._finish
-        frame = _Frame.of(reference, self.model)
+        frame = _Frame.of(reference, self._linear)
         starts = None
         if series.dim == 2 and self.network != "none":
             with recorder.timed("network"):
@@ -109,7 +133,12 @@ class Sequence(AbstractSeriesMethod):
         if finish == "smooth":
             with recorder.timed("smoothing"):
                 matrices = _smooth(series, frame, matrices, recorder)
-        transforms = tuple(Affine(matrix, frame.centre) for matrix in matrices)
+        linear = [Affine(matrix, frame.centre) for matrix in matrices]
+        transforms: tuple[Transform, ...] = tuple(linear)
+        if self.model == "deformable":
+            bender = Bender.of(reference, self.local, self.detail, self.iterations)
+            with recorder.timed("bending"):
+                transforms = bent(series, bender, linear, self.direction, finish == "smooth", context)
         return SeriesSolution(transforms, as_told(series), tuple(recorder.decisions), recorder.seconds)
 
     def live(self, reference: Image) -> Live:
@@ -129,7 +158,7 @@ class Sequence(AbstractSeriesMethod):
                 course = network(frames[None], there[None], picture)
             else:
                 course = _course(network, picture, series, there, grid)
-        found = course.both if self.direction == "both" else course.causal
+        found = {"both": course.both, "causal": course.causal, "alone": course.observed}[self.direction]
         return [in_world(matrix.double().numpy(), grid) for matrix in found[0]]
 
     def _finished(
@@ -142,12 +171,12 @@ class Sequence(AbstractSeriesMethod):
     ) -> list[np.ndarray]:
         """Every frame that is new after the optimiser; repeated and missing ones as those before them."""
         levels = self._levels(reference, starts is not None)
-        basis = generators(self.model, frame.centre, frame.radius)
+        basis = generators(self._linear, frame.centre, frame.radius)
         new = [int(n) for n in series.new]
         found, last = {}, np.eye(series.dim + 1)
         for n in new:
             context.progress(Event("series", f"frame {n + 1} of {len(series)}", fraction=n / len(series)))
-            tried = [last] if starts is None else [starts[n], last]
+            tried = ([] if starts is None else [starts[n]]) + ([] if self.direction == "alone" else [last])
             found[n] = last = self._optimised(normalise(series.frames[n]), levels, basis, tried)
         kept, last = [], np.eye(series.dim + 1)
         for n, origin in enumerate(series.origins):
@@ -159,7 +188,7 @@ class Sequence(AbstractSeriesMethod):
     def _levels(self, reference: Image, started: bool) -> list[tuple[float, Problem]]:
         """Spacing and prepared problem of each level, coarse to fine; the moving side is still the reference's own."""
         image = normalise(reference)
-        levels = Linear(self.model, self.similarity).levels(image)
+        levels = Linear(self._linear, self.similarity).levels(image)
         finest = levels[-1][0]
         kept = [(s, g) for s, g in levels if not started or s <= 1.05 * _FINER * finest]
         shrunk = [(s, shrink(image, s, g)) for s, g in kept or levels[-1:]]
@@ -204,8 +233,11 @@ class Live:
     def __init__(self, method: Sequence, reference: Image) -> None:
         if reference.dim != 2:
             raise DimensionError("the network follows films, which are 2-D, found a 3-D reference.")
-        if method.network != "sequence":
-            raise OptionError("only the network 'sequence' follows frames one at a time.")
+        if method.network != "sequence" or method.model == "deformable":
+            raise OptionError(
+                "only the network 'sequence' follows frames one at a time, by linear transforms; found "
+                f"network={method.network} and model={method.model}."
+            )
         self._network, self._grid = chosen("sequence", method.weights), view_of(reference)
         self._frame, self._memory = _Frame.of(reference, method.model), Memory.blank(self._network)
         with torch.inference_mode():
@@ -300,6 +332,22 @@ def _course(network: Any, picture: torch.Tensor, series: Series, there: torch.Te
     return network.followed(observed, first_look, trust * there, there[None])
 
 
+def _refuse(context: Context) -> None:
+    """Refuse what a run would not follow: nothing here is left to chance, and everything runs on the processor.
+
+    Raises:
+        OptionError: a seed, or another device.
+    """
+    if context.seed:
+        raise OptionError(
+            f"the seed is {context.seed}, but sequence leaves nothing to chance. Leave the seed out."
+        )
+    if context.device != "cpu":
+        raise OptionError(
+            f"the device is {context.device}, but sequence runs on the CPU alone. Leave the device out."
+        )
+
+
 def _smooth(
     series: Series, frame: _Frame, matrices: list[np.ndarray], recorder: Recorder
 ) -> list[np.ndarray]:
@@ -309,9 +357,8 @@ def _smooth(
         recorder.decide(f"{len(new)} frames are too few to tell motion from error; nothing was smoothed.")
         return matrices
     values = np.stack([frame.numbers(matrices[n]) for n in new])
-    wanted = np.where(series.seen, series.origins, np.arange(len(series))).astype(float)
     most = 0.5 * float(series.grid.spacing.min())
-    courses, lost = smoothed(new.astype(float), values, wanted, most)
+    courses, lost = smoothed(new.astype(float), values, series.times, most)
     moved = np.linalg.norm(courses[new] - values, axis=1)
     recorder.decide(
         f"Smoothing in time moved a frame by {np.median(moved):.2g} mm (median)"
