@@ -21,9 +21,10 @@ def alone(image: Image, labels: Image | None = None) -> dict[str, float]:
 
     Returns:
         `noise_sd` in the image's unit; `snr` the mean of the brighter part by the noise; `sharpness_per_mm` the share
-        of the range by which edges rise within a mm; `entropy_focus` 0 to 1, more where motion or ghosts spread
-        brightness; `ghost_ratio` brightness of the air along one axis beside the others'; `slice_unevenness` how far
-        brightness jumps between slices, as a share of it; with labels `snr_LABEL`, and `cnr_LABEL` against label 0.
+        of the range by which edges rise within a mm, of the image smoothed by a voxel; `entropy_focus` 0 to 1, more
+        where motion or ghosts spread brightness; `ghost_ratio` brightness of the air along one axis beside the
+        others', where air counts; `slice_unevenness` how far brightness jumps between slices, as a share of it; with
+        labels `snr_LABEL`, and `cnr_LABEL` against label 0.
 
     Raises:
         LabelError: the labels lie on another grid.
@@ -32,18 +33,20 @@ def alone(image: Image, labels: Image | None = None) -> dict[str, float]:
     turn = along_world(image.grid)
     upright = turn.image(image)
     seen, box = look(upright, 0)
-    low, high = seen.range(1, 99)
+    seen.range(1, 99)
     values, known = seen.values.astype(np.float64), seen.known
     noise = noise_sd(values, known)
+    smooth = smoothed(values)
+    low, high = np.percentile(smooth[known], (1, 99))
     bright = known & (values > _between(values[known]))
     found = {
         "noise_sd": noise,
         "snr": float(values[bright].mean() / noise) if noise > 0 else np.inf,
-        "sharpness_per_mm": sharpness(values, known, seen.grid) / (high - low),
+        "sharpness_per_mm": sharpness(smooth, known, seen.grid, noise) / float(high - low),
         "entropy_focus": entropy_focus(values[known]),
         "slice_unevenness": slice_unevenness(values, bright, seen.grid),
     }
-    if (ghost := ghost_ratio(values, bright)) is not None:
+    if (ghost := ghost_ratio(values, known, bright)) is not None:
         found["ghost_ratio"] = ghost
     if labels is not None:
         if not labels.grid.matches(image.grid):
@@ -54,13 +57,30 @@ def alone(image: Image, labels: Image | None = None) -> dict[str, float]:
     return found
 
 
-def sharpness(values: np.ndarray, known: np.ndarray, grid: Grid) -> float:
-    """The 99th percentile of the steepness, in the image's unit a mm, less what its noise alone would give."""
-    slopes = [np.gradient(values, s, axis=a) for a, s in enumerate(grid.spacing) if values.shape[a] > 1]
-    steep = np.sqrt(sum(s**2 for s in slopes))
-    # the square of a central difference holds half the noise's variance
-    of_noise = noise_sd(values, known) ** 2 * float((0.5 / grid.spacing**2).sum())
-    return float(np.sqrt(max(np.percentile(steep[known], 99) ** 2 - of_noise, 0.0)))
+def smoothed(values: np.ndarray) -> np.ndarray:
+    """The values after a Gaussian whose standard deviation is one voxel, so that noise does not pass for edges."""
+    from scipy.ndimage import gaussian_filter
+
+    return gaussian_filter(values, 1.0, mode="nearest")
+
+
+def sharpness(smooth: np.ndarray, known: np.ndarray, grid: Grid, noise: float) -> float:
+    """The 99th percentile of the steepness, in the image's unit a mm, less what its noise alone would give.
+
+    Args:
+        smooth: `(*shape)`, after `smoothed`.
+        known: `(*shape)` bool, the voxels that count.
+        grid: of both.
+        noise: standard deviation before smoothing.
+    """
+    axes = [axis for axis, n in enumerate(smooth.shape) if n > 1]
+    slopes = [np.gradient(smooth, grid.spacing[axis], axis=axis) for axis in axes]
+    steep = np.sum(np.square(slopes), axis=0)
+    # what is left of the noise's variance after the smoothing, and after the smoothing and a central difference
+    weights = smoothed(np.eye(1, 21, 10)[0])
+    kept, risen = (weights**2).sum(), (np.gradient(weights) ** 2).sum()
+    of_noise = noise**2 * kept ** (len(axes) - 1) * float((risen / grid.spacing[axes] ** 2).sum())
+    return float(np.sqrt(max(np.percentile(steep[known], 99) - of_noise, 0.0)))
 
 
 def entropy_focus(values: np.ndarray) -> float:
@@ -76,11 +96,11 @@ def entropy_focus(values: np.ndarray) -> float:
     return float(-(shares * np.log(shares)).sum() / largest)
 
 
-def ghost_ratio(values: np.ndarray, bright: np.ndarray) -> float | None:
+def ghost_ratio(values: np.ndarray, known: np.ndarray, bright: np.ndarray) -> float | None:
     """How much brighter air is beside the anatomy along its worst axis than along the others, by the anatomy's mean.
 
-    Ghosts repeat the anatomy along the direction of phase encoding. None where there is no air beside the anatomy along
-    two axes.
+    Ghosts repeat the anatomy along the direction of phase encoding. None where no air counts beside the anatomy along
+    two axes, two layers of it at least.
     """
     means = []
     span = [
@@ -89,10 +109,12 @@ def ghost_ratio(values: np.ndarray, bright: np.ndarray) -> float | None:
     for axis in range(bright.ndim):
         # what lies before and behind the anatomy along this axis, level with it along the others
         column = tuple(slice(s[0], s[-1] + 1) if b != axis else slice(None) for b, s in enumerate(span))
-        beside = np.moveaxis(values[column], axis, 0)
-        air = np.concatenate([beside[: span[axis][0]], beside[span[axis][-1] + 1 :]])
-        if air.shape[0] >= 2:
-            means.append(float(air.mean()))
+        beside, there = (np.moveaxis(v[column], axis, 0) for v in (values, known))
+        layers = np.r_[: span[axis][0], span[axis][-1] + 1 : len(beside)]
+        # a mask round the anatomy has corners of it alone: no air to judge by
+        layers = [layer for layer in layers if there[layer].mean() > 0.5]
+        if len(layers) >= 2:
+            means.append(float(beside[layers][there[layers]].mean()))
     if len(means) < 2:
         return None
     return float((max(means) - np.median(sorted(means)[:-1])) / values[bright].mean())

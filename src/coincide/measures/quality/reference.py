@@ -54,33 +54,41 @@ def _compared(a: np.ndarray, b: np.ndarray, known: np.ndarray, name: str) -> dic
     apart = (a - b)[known]
     mse = float((apart**2).mean())
     box = box_of(known)
+    weights = known[box].astype(np.float64)
     a, b = (np.where(known, v, 0.0)[box] for v in (a, b))
     return {
         "mse": mse,
         "rmse": mse**0.5,
         "mae": float(np.abs(apart).mean()),
         "psnr_db": float(10 * np.log10(extent**2 / mse)) if mse > 0 else np.inf,
-        "ssim": similarity(a, b, known[box], extent)[0],
-        "ms_ssim": multi_scale(a, b, known[box], extent),
+        "ssim": similarity(a, b, weights, extent)[0],
+        "ms_ssim": multi_scale(a, b, weights, extent),
     }
 
 
-def similarity(a: np.ndarray, b: np.ndarray, known: np.ndarray, extent: float) -> tuple[float, float]:
+def similarity(a: np.ndarray, b: np.ndarray, weights: np.ndarray, extent: float) -> tuple[float, float]:
     """Mean structural similarity, and its part for contrast and structure alone.
 
     Wang et al. 2004, doi:10.1109/TIP.2003.819861: Gaussian windows of sigma 1.5 voxels, as scikit-image's with
-    `gaussian_weights=True, use_sample_covariance=False`. Windows that leave the image do not count.
+    `gaussian_weights=True, use_sample_covariance=False`. Windows that leave the array do not count; those that hold
+    voxels without weight go by the others alone.
 
     Args:
         a: `(*shape)`.
         b: `(*shape)`.
-        known: `(*shape)` bool, the middles of the windows that count.
+        weights: `(*shape)`, 0 to 1, how much each voxel counts, in a window and as its middle.
         extent: the dynamic range.
     """
     from scipy.ndimage import gaussian_filter
 
-    def mean(values: np.ndarray) -> np.ndarray:
+    def smooth(values: np.ndarray) -> np.ndarray:
         return gaussian_filter(values, _SIGMA, truncate=_TRUNCATE, mode="reflect")
+
+    counted = weights > 0
+    share = np.where(counted, smooth(weights), 1.0)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return smooth(values * weights) / share
 
     ma, mb = mean(a), mean(b)
     va, vb, vab = mean(a * a) - ma * ma, mean(b * b) - mb * mb, mean(a * b) - ma * mb
@@ -90,12 +98,12 @@ def similarity(a: np.ndarray, b: np.ndarray, known: np.ndarray, extent: float) -
     room = int(_TRUNCATE * _SIGMA + 0.5)
     # an axis that is shorter than the window cannot hold one
     inner = tuple(slice(room, n - room) if n > 2 * room else slice(None) for n in a.shape)
-    counted = known[inner]
-    counted = counted if counted.any() else np.ones_like(counted)
-    return float(whole[inner][counted].mean()), float(structure[inner][counted].mean())
+    inner = inner if counted[inner].any() else (...,)
+    of_all = weights[inner] / weights[inner].sum()
+    return float((whole[inner] * of_all).sum()), float((structure[inner] * of_all).sum())
 
 
-def multi_scale(a: np.ndarray, b: np.ndarray, known: np.ndarray, extent: float) -> float:
+def multi_scale(a: np.ndarray, b: np.ndarray, weights: np.ndarray, extent: float) -> float:
     """Structural similarity over scales that halve, Wang et al. 2003, doi:10.1109/ACSSC.2003.1292216.
 
     Contrast and structure count at every scale, brightness at the last. Up to five scales, as long as the shortest axis
@@ -104,19 +112,20 @@ def multi_scale(a: np.ndarray, b: np.ndarray, known: np.ndarray, extent: float) 
     Args:
         a: `(*shape)`.
         b: `(*shape)`.
-        known: `(*shape)` bool, the middles of the windows that count.
+        weights: `(*shape)`, 0 to 1, how much each voxel counts.
         extent: the dynamic range.
     """
     shortest = min((n for n in a.shape if n > 1), default=1)
     number = int(np.clip(np.floor(np.log2(max(shortest, 11) / 11)) + 1, 1, len(_SCALES)))
-    weights = np.array(_SCALES[:number]) * sum(_SCALES) / sum(_SCALES[:number])
+    powers = np.array(_SCALES[:number]) * sum(_SCALES) / sum(_SCALES[:number])
     product = 1.0
-    for scale, weight in enumerate(weights):
-        whole, structure = similarity(a, b, known, extent)
-        product *= max(whole if scale == number - 1 else structure, 0.0) ** weight
+    for scale, power in enumerate(powers):
+        whole, structure = similarity(a, b, weights, extent)
+        product *= max(whole if scale == number - 1 else structure, 0.0) ** power
         if scale < number - 1:
-            known = _halved(known.astype(np.float64)) > 0.5
-            a, b = _halved(a), _halved(b)
+            fewer = _halved(weights)
+            some = np.where(fewer > 0, fewer, 1.0)
+            a, b, weights = _halved(a * weights) / some, _halved(b * weights) / some, fewer
     return float(product)
 
 
