@@ -3,13 +3,13 @@
     python -m benchmarks.series --weights sequence.safetensors --textbook flattened.safetensors --table series.md
 
 Each hand radiograph, taken through a smooth motion of its own, is seen on 256 × 256 pixels of about a millimetre, in
-three settings: as an ordinary film, as one of a low dose, which moves further too, and as one that moves far from frame
-to frame. Every frame has its own noise and
-brightness; some are missing, some repeat the one before. TRE is the mean distance of 37 landmarks from where the known
-motion takes them (reference → frame), jitter the mean second difference of the landmarks' error from frame to frame,
-both in mm over the frames that there are; `missing` is the TRE of those that there are not. `frames/s` is by processor
-time from images in memory to transforms. The motion is linear (similarity) and the same for all methods; nothing was
-trained or tuned on these hands but what the table tells.
+four settings: as an ordinary film, as one of a low dose, which moves further too, as one that moves far from frame to
+frame, and as an ordinary one whose fingers bend in their joints besides (`benchmarks.fingers`). Every frame has its own
+noise and brightness; some are missing, some repeat the one before. TRE is the mean distance of 37 landmarks from where
+the known motion takes them (reference → frame), jitter the mean second difference of the landmarks' error from frame to
+frame, both in mm over the frames that there are; `missing` is the TRE of those that there are not; `joints` how far the
+angles of the fingers' 14 joints are off. `frames/s` is by processor time from images in memory to transforms. The
+motion is the same for all methods, and linear (similarity) but for the fingers.
 """
 
 from __future__ import annotations
@@ -62,6 +62,31 @@ SETTINGS = {
 }
 
 
+SPECS = {
+    "sequence": "sequence:model=similarity{own}",
+    "sequence, causal": "sequence:model=similarity,direction=causal{own}",
+    "sequence, deformable": "sequence:model=deformable{own}",
+    "sequence, network alone": "sequence:model=similarity,finish=none{own}",
+    "sequence, network alone, causal": "sequence:model=similarity,finish=none,direction=causal{own}",
+    "CNN, frame by frame": "sequence:model=similarity,finish=none,direction=alone{own}",
+    "CNN and optimiser, frame by frame": "sequence:model=similarity,direction=alone{own}",
+    "sequence without a network": "sequence:model=similarity,network=none",
+    "linear": "linear:model=similarity",
+    "sift": "sift",
+    "phase": "phase",
+}
+"""What every setting is given."""
+BENDING = {
+    "sequence, deformable, causal": "sequence:model=deformable,direction=causal{own}",
+    "CNN and deformable, frame by frame": "sequence:model=deformable,direction=alone{own}",
+    "sift, thin plates": "sift:model=thin_plate",
+    "deformable": "deformable",
+    "auto": "auto",
+}
+"""What fingers that bend are given besides."""
+TEXTBOOK = "textbook LSTM"
+
+
 @dataclass(frozen=True, eq=False)
 class Film:
     """A series whose motion is known.
@@ -86,19 +111,25 @@ def main() -> None:
     parser.add_argument("--records", type=Path, help="JSON lines, added to")
     parser.add_argument("--table", type=Path, help="where to write the table as Markdown")
     parser.add_argument("--only", nargs="*", help="names of methods")
+    parser.add_argument("--settings", nargs="*", help=f"of {', '.join(SETTINGS)}")
     parser.add_argument("--hands", type=int, default=5, help="how many")
     args = parser.parse_args()
     rows = []
     if args.records and args.records.is_file():
         rows = [json.loads(line) for line in args.records.read_text(encoding="utf-8").splitlines()]
     done = {(row["setting"], row["hand"], row["method"]) for row in rows}
-    chosen = {name: spec for name, spec in methods(args).items() if not args.only or name in args.only}
     for setting, taken in SETTINGS.items():
+        if args.settings and setting not in args.settings:
+            continue
         for number, (name, image, points) in enumerate(hands(args.cases)[: args.hands]):
-            film = filmed(image, points, taken, number)
-            for method, spec in chosen.items():
-                if (setting, name, method) in done:
-                    continue
+            wanted = {
+                method: spec
+                for method, spec in methods(args, setting).items()
+                if (not args.only or method in args.only) and (setting, name, method) not in done
+            }
+            film = filmed(image, points, taken, number) if wanted else None
+            for method, spec in wanted.items():
+                assert film is not None, "there is something to run"
                 row = {"setting": setting, "hand": name, "method": method, **run(film, spec)}
                 print(row, flush=True)
                 rows.append(row)
@@ -111,22 +142,15 @@ def main() -> None:
         args.table.write_text(table, encoding="utf-8")
 
 
-def methods(args: argparse.Namespace) -> dict[str, str]:
-    """What is compared, by the name in the table."""
+def methods(args: argparse.Namespace, setting: str) -> dict[str, str]:
+    """What is compared in a setting, by the name in the table."""
     own = f",weights={args.weights}" if args.weights else ""
-    found = {
-        "sequence": f"sequence:model=similarity{own}",
-        "sequence, causal": f"sequence:model=similarity,direction=causal{own}",
-        "sequence, network alone": f"sequence:model=similarity,finish=none{own}",
-        "sequence, network alone, causal": f"sequence:model=similarity,finish=none,direction=causal{own}",
-        "sequence without a network": "sequence:model=similarity,network=none",
-        "linear": "linear:model=similarity",
-        "phase": "phase",
-        "sift": "sift",
-    }
+    specs = SPECS | BENDING if SETTINGS[setting].bend else SPECS
+    found = {name: spec.format(own=own) for name, spec in specs.items()}
     if args.textbook:
-        textbook = f"sequence:network=flattened,finish=none,direction=causal,weights={args.textbook}"
-        found["textbook LSTM"] = textbook
+        found[TEXTBOOK] = (
+            f"sequence:model=similarity,network=flattened,finish=none,direction=causal,weights={args.textbook}"
+        )
     return found
 
 
@@ -241,22 +265,30 @@ def _live_seconds(method: Sequence, film: Film) -> float:
 def as_table(rows: list[dict]) -> str:
     """Markdown: methods down; for each setting the means over the hands."""
     lines = []
-    for setting in SETTINGS:
+    for setting, taken in SETTINGS.items():
         own = [row for row in rows if row["setting"] == setting]
         if not own:
             continue
         start = np.mean([row["start"] for row in own])
         number = len({row["hand"] for row in own})
         lines += [f"**{setting}** ({number} hands, {start:.1f} mm before registration)", ""]
-        lines += ["| method | TRE | worst frame | jitter | missing | given up | frames/s |", "|---" * 7 + "|"]
-        for method in dict.fromkeys(row["method"] for row in own):
+        joints = taken.bend > 0
+        heads = ["method", "TRE", "worst frame", "jitter", "missing", *(["joints, °"] if joints else [])]
+        heads += ["given up", "frames/s"]
+        lines += [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+        for method in (m for m in (*SPECS, *BENDING, TEXTBOOK) if any(row["method"] == m for row in own)):
             mine = [row for row in own if row["method"] == method]
-            mean = {key: np.mean([row[key] for row in mine]) for key in ("tre", "jitter", "missing")}
+            few = f" ({len(mine)} hands)" if len(mine) < number else ""
+            mean = {
+                key: np.mean([row.get(key, np.nan) for row in mine])
+                for key in ("tre", "jitter", "missing", "angle")
+            }
+            angle = f"{mean['angle']:.2f} | " if joints else ""
             worst, lost = max(row["worst"] for row in mine), sum(row["lost"] for row in mine)
             speed = 1 / np.mean([1 / row["frames_per_second"] for row in mine])
             lines.append(
-                f"| {method} | {mean['tre']:.3f} | {worst:.2f} | {mean['jitter']:.3f} | {mean['missing']:.2f} | "
-                f"{lost} | {speed:.1f} |"
+                f"| {method}{few} | {mean['tre']:.3f} | {worst:.2f} | {mean['jitter']:.3f} | {mean['missing']:.2f} | "
+                f"{angle}{lost} | {speed:.1f} |"
             )
         lines.append("")
     return "\n".join(lines)

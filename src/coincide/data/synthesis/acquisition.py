@@ -93,6 +93,28 @@ def field_of_view(rng: np.random.Generator, shape: tuple[int, ...], share: float
     return inside
 
 
+def diaphragm(rng: np.random.Generator, shape: tuple[int, ...], share: float) -> np.ndarray:
+    """What a diaphragm before the rays lets through of a picture, `(*shape)` float32 of 0 to 1.
+
+    Args:
+        rng: for its kind (a disc or a rectangle, which may be turned), place and size, and the width of its soft edge.
+        shape: of the picture.
+        share: of the picture's width that may be cut off at either side, at the most.
+    """
+    width = min(shape)
+    apart = np.moveaxis(np.indices(shape), 0, -1) - (np.array(shape) - 1) / 2
+    apart = apart - rng.uniform(-0.5, 0.5, len(shape)) * share * width
+    half = width / 2 - rng.uniform(0, share, len(shape)) * width
+    turn, disc, soft = np.deg2rad(rng.normal(0, 8)), rng.random() < 0.4, rng.uniform(0.5, 2.5)
+    if disc:
+        depth = half.max() * 1.1 - np.linalg.norm(apart, axis=-1)
+    else:
+        c, s = np.cos(turn), np.sin(turn)
+        turned = apart @ np.array([[c, -s], [s, c]])
+        depth = (half - np.abs(turned)).min(-1)
+    return np.clip(0.5 + depth / (2 * soft), 0, 1).astype(np.float32)
+
+
 def gaussian_noise(rng: np.random.Generator, picture: np.ndarray, amount: float) -> np.ndarray:
     """The same noise everywhere, of standard deviation `amount`."""
     return picture + np.float32(amount) * rng.standard_normal(picture.shape, dtype=np.float32)

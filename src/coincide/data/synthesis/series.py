@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -14,8 +14,9 @@ from coincide.data.synthesis import acquisition
 from coincide.data.synthesis.anatomy import Anatomy
 from coincide.data.synthesis.artefacts import Artefacts, imaged
 from coincide.data.synthesis.contrast import Contrast, coloured
-from coincide.data.synthesis.film import radiograph
+from coincide.data.synthesis.film import FOG, Rays, radiograph
 from coincide.data.synthesis.kinds import ANATOMIES
+from coincide.data.synthesis.limbs import STILL, Bearing, limb
 from coincide.data.synthesis.motion import Motion, random_affine
 from coincide.data.synthesis.noise import smooth_noise
 from coincide.data.synthesis.skeleton import hand
@@ -51,6 +52,7 @@ class Films:
         repeated: the most of a series that shows the frame before once more.
         framed: share of the series whose field of view is cut off by an edge that stays where it is.
         contrast: brightness of tissues, where the anatomy is no radiograph.
+        rays: what radiographs show besides.
 
     Raises:
         OptionError: a range that is none, or an unknown anatomy.
@@ -72,6 +74,7 @@ class Films:
     repeated: float = 0.2
     framed: float = 0.3
     contrast: Contrast = field(default_factory=Contrast)
+    rays: Rays = field(default_factory=Rays)
 
     def __post_init__(self) -> None:
         for name in self.anatomies:
@@ -129,8 +132,8 @@ class SyntheticSeries(Dataset):
 
 def drawn(films: Films, seed: int, points: int) -> dict[str, Tensor]:
     """The series that `films` and `seed` stand for, as `SyntheticSeries` has it."""
-    streams = np.random.SeedSequence(seed).spawn(5)
-    choice, motion, imaging, marks = (np.random.default_rng(s) for s in streams[:4])
+    streams = np.random.SeedSequence(seed).spawn(6)
+    choice, motion, imaging, marks, extra = (np.random.default_rng(streams[k]) for k in (0, 1, 2, 3, 5))
     body = int(streams[4].generate_state(1)[0])
     grid = films.grid(choice.uniform(*films.spacing))
     name = films.anatomies[int(choice.integers(len(films.anatomies)))]
@@ -140,20 +143,23 @@ def drawn(films: Films, seed: int, points: int) -> dict[str, Tensor]:
         motion.uniform(0.1, 0.9) + 0.3 * motion.random() * curves(motion, films, 1)[:, 0], 0, 1
     )
     bends = _bends(motion, films, grid)
-    palette, paint = int(choice.integers(2**62)), partial(_painted, films, name, body, grid)
+    shot = _Shot.drawn(extra, films, name)
+    palette, paint = int(choice.integers(2**62)), partial(_painted, films, name, body, grid, shot)
     shown, seen, pictures = _order(motion, films), _present(motion, films), {}
-    frames = []
+    frames, moves = [], name == "hand" or shot.bent is not None
     for n in shown:
-        same = n if name == "hand" else 0
+        same = n if moves else 0
         if same not in pictures:
-            pictures[same] = paint(palette, float(spreads[same]))
+            pictures[same] = paint(palette, float(spreads[same]), same)
         picture, lattice, _ = pictures[same]
         frames.append(_seen_through(picture, lattice, pose.matrix, ways[n], bends[n], grid))
     reference = int(motion.choice(np.flatnonzero(seen)))
-    stack = _filmed(imaging, films, np.stack(frames)) * seen[:, None, None]
+    stack = shot.cut_off(_filmed(imaging, films, np.stack(frames))) * seen[:, None, None]
     reference_way = ways[shown[reference]]
     matrices = np.stack([ways[n] @ np.linalg.inv(reference_way) for n in shown])
-    anatomy = pictures[shown[reference] if name == "hand" else 0][2]
+    anatomy = pictures[shown[reference] if moves else 0][2]
+    if shot.bent is not None:
+        anatomy = _still(anatomy, name)
     inside = _places(marks, anatomy, pose.matrix, reference_way, grid, points)
     half = grid.shape[0] * grid.spacing[0] / 2
     scale = np.diag([half, half, 1.0])
@@ -218,17 +224,56 @@ def _present(rng: np.random.Generator, films: Films) -> np.ndarray:
     return there
 
 
+@dataclass(frozen=True, eq=False)
+class _Shot:
+    """What of `Rays` comes with a series.
+
+    Args:
+        bent: `(frame,)`, how far the joints of a limb in three dimensions are bent; None of one that is drawn flat.
+        metal: whether there are implants.
+        scatter: of the rays, as a share of those that come straight.
+        diaphragm: `(*shape)`, what it lets through, or None.
+        blank: brightness of what it does not.
+    """
+
+    bent: np.ndarray | None
+    metal: bool
+    scatter: float
+    diaphragm: np.ndarray | None
+    blank: float
+
+    @classmethod
+    def drawn(cls, rng: np.random.Generator, films: Films, name: str) -> _Shot:
+        rays, bent = films.rays, None
+        solid, metal, cut, blank = rng.random(4) < (rays.solid, rays.implants, rays.collimated, 0.5)
+        if solid and name in STILL:
+            bent = rays.bent * np.clip(rng.random() + 0.5 * rng.random() * curves(rng, films, 1)[:, 0], 0, 1)
+        scatter = rng.uniform(0, rays.scatter)
+        diaphragm = acquisition.diaphragm(rng, (films.shape,) * 2, 0.25) if cut else None
+        return cls(bent, bool(metal), scatter, diaphragm, float(blank))
+
+    def cut_off(self, frames: np.ndarray) -> np.ndarray:
+        """Frames `(frame, *shape)` as the diaphragm lets through, which stays where it is."""
+        if self.diaphragm is None:
+            return frames
+        return self.blank + (frames - np.float32(self.blank)) * self.diaphragm
+
+
 def _painted(
-    films: Films, name: str, body: int, grid: Grid, palette: int, spread: float
+    films: Films, name: str, body: int, grid: Grid, shot: _Shot, palette: int, spread: float, moment: int
 ) -> tuple[np.ndarray, Grid, Anatomy]:
     """A sharp picture of the anatomy as it lies by itself."""
     rng = np.random.default_rng(body)
-    anatomy = hand(rng, grid, spread) if name == "hand" else ANATOMIES[name](rng, grid)
+    if shot.bent is not None:
+        anatomy = limb(rng, grid, name, Bearing(float(shot.bent[moment]), spread), shot.metal)
+    else:
+        anatomy = hand(rng, grid, spread) if name == "hand" else ANATOMIES[name](rng, grid)
     paint = np.random.default_rng(palette)
     if anatomy.layers is None:
         picture = coloured(paint, films.contrast, anatomy.labels, anatomy.detail[0])
     else:
-        picture = radiograph(paint, anatomy.layers, anatomy.matters, anatomy.detail[0])
+        fog = FOG / float(anatomy.grid.spacing[0])
+        picture = radiograph(paint, anatomy.layers, anatomy.matters, anatomy.detail[0], shot.scatter, fog)
     return np.ascontiguousarray(picture, np.float32), anatomy.grid, anatomy
 
 
@@ -259,6 +304,12 @@ def _filmed(rng: np.random.Generator, films: Films, frames: np.ndarray) -> np.nd
     if rng.random() < films.framed:
         found = found * acquisition.field_of_view(rng, shape[1:], 0.15)
     return found
+
+
+def _still(anatomy: Anatomy, name: str) -> Anatomy:
+    """A limb of which only those bones are told that keep still while its joints bend."""
+    told = [STRUCTURES[part].label for part in STILL[name]]
+    return replace(anatomy, labels=np.where(np.isin(anatomy.labels, told), anatomy.labels, 0))
 
 
 def _places(

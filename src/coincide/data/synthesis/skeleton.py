@@ -13,14 +13,14 @@ from coincide.grid import Grid
 Rod = tuple[str, np.ndarray, np.ndarray, float, float]
 """Structure, start and end (mm), radius at either."""
 
-_METACARPALS = (((20, -36), 44), ((13, -22), 65), ((3, -20), 63), ((-7, -22), 57), ((-16, -26), 53))
-_WAYS = (46.0, 11.0, 1.0, -9.0, -20.0)
-_PHALANGES = (
+METACARPALS = (((20, -36), 44), ((13, -22), 65), ((3, -20), 63), ((-7, -22), 57), ((-16, -26), 53))
+WAYS = (46.0, 11.0, 1.0, -9.0, -20.0)
+PHALANGES = (
     ("proximal", (31, 41, 45, 42, 33), 4.0),
     ("middle", (0, 24, 28, 27, 19), 3.3),
     ("distal", (22, 16, 17, 17, 16), 2.6),
 )
-_CARPALS = (
+CARPALS = (
     (15, -52, 8),
     (3, -53, 8),
     (-9, -52, 7),
@@ -43,7 +43,7 @@ def hand(rng: np.random.Generator, grid: Grid, spread: float | None = None) -> A
     bones, flesh = _forearm(rng), []
     flesh += [("", b[1], b[2], 17.0, 21.0) for b in bones]
     flesh.append(("", np.array([4.0, -40.0]), np.array([-1.0, 22.0]), 27.0, 27.0))
-    bones += [(f"carpal {n + 1}", *_place(rng, x, y), r, r) for n, (x, y, r) in enumerate(_CARPALS)]
+    bones += [(f"carpal {n + 1}", *_place(rng, x, y), r, r) for n, (x, y, r) in enumerate(CARPALS)]
     drawn = rng.uniform(0.4, 1.7)
     spread = drawn if spread is None else spread
     for finger in range(5):
@@ -96,12 +96,12 @@ def _rod(rng: np.random.Generator, name: str, start: np.ndarray, end: np.ndarray
 
 
 def _finger(rng: np.random.Generator, finger: int, spread: float) -> tuple[list[Rod], list[Rod]]:
-    (x, y), length = _METACARPALS[finger]
-    way = _WAYS[finger] * (spread if finger else 0.5 + 0.5 * spread)
+    (x, y), length = METACARPALS[finger]
+    way = WAYS[finger] * (spread if finger else 0.5 + 0.5 * spread)
     start, bones, flesh = np.array([x, y], float), [], []
     parts = [
         ("metacarpal", length, 4.6),
-        *((f"{n} phalanx", lengths[finger], r) for n, lengths, r in _PHALANGES),
+        *((f"{n} phalanx", lengths[finger], r) for n, lengths, r in PHALANGES),
     ]
     for part, usual, thin in parts:
         if usual == 0:
