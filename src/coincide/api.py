@@ -18,7 +18,7 @@ from coincide.io.declared import existing
 from coincide.io.images import check_time_index, count_voxels
 from coincide.io.notes import gathered, warn
 from coincide.methods import AbstractMethod
-from coincide.methods.configure import check_run, check_steering, configured
+from coincide.methods.configure import check_lesions, check_run, check_steering, configured
 from coincide.optimise.progress import Event, Progress, silent
 from coincide.options import check_value
 from coincide.pair import Pair
@@ -42,6 +42,8 @@ def register(
     similarity: Similarity | str | None = None,
     fixed_mask: Source | None = None,
     moving_mask: Source | None = None,
+    fixed_lesion: Source | None = None,
+    moving_lesion: Source | None = None,
     fixed_labels: Source | None = None,
     moving_labels: Source | None = None,
     fixed_points: Any = None,
@@ -69,6 +71,9 @@ def register(
             out.
         fixed_mask: voxels of the fixed image that count (0.5 and above), on its grid.
         moving_mask: voxels of the moving image that count (0.5 and above), on its grid.
+        fixed_lesion: voxels of the fixed image (0.5 and above), on its grid, that have no counterpart in the moving
+            one, as those of a tumour: they are not compared, and the deformation is carried over them.
+        moving_lesion: voxels of the moving image, likewise; either may be left out.
         fixed_labels: label map of the fixed image; scores the result.
         moving_labels: label map of the moving image; is carried onto the fixed grid.
         fixed_points: landmarks in fixed-world mm: a CSV `name,x,y[,z]`, `Points`, or an array
@@ -96,6 +101,8 @@ def register(
         "moving": moving,
         "fixed_mask": fixed_mask,
         "moving_mask": moving_mask,
+        "fixed_lesion": fixed_lesion,
+        "moving_lesion": moving_lesion,
         "fixed_labels": fixed_labels,
         "moving_labels": moving_labels,
         "fixed_points": fixed_points,
@@ -110,21 +117,21 @@ def register(
     report(Event("reading"))
     with gathered() as notes:
         pair = open_pair(**sources, time_index=time_index)
-    result = register_pair(
-        pair,
-        chosen,
-        progress=report,
-        found=found or (lambda transform, inverse: None),
-        seed=seed,
-        threads=threads,
-        device=device,
-        throw=throw,
+    told = {"progress": report, "found": found or (lambda transform, inverse: None)}
+    run = {"seed": seed, "threads": threads, "device": device, "throw": throw}
+    result = register_pair(pair, chosen, **told, **run)
+    return replace(
+        result, provenance={**result.provenance, "inputs": _described(result, sources), "notes": notes}
     )
+
+
+def _described(result: Registration, sources: dict[str, Any]) -> dict[str, Any]:
+    """What the record says of the inputs, and of the files they came from."""
     inputs = dict(result.provenance.get("inputs", {}))
     for role, source in sources.items():
         if is_path(source):
             inputs[role] = {**inputs.get(role, {}), **describe_file(source)}
-    return replace(result, provenance={**result.provenance, "inputs": inputs, "notes": notes})
+    return inputs
 
 
 def _check_sources(
@@ -132,6 +139,7 @@ def _check_sources(
 ) -> None:
     """Refuse what can be seen to be missing or of no use before anything is read."""
     there = {role for role, source in sources.items() if source is not None}
+    check_lesions(chosen, bool({"fixed_lesion", "moving_lesion"} & there))
     check_steering(
         chosen,
         landmarks={"fixed_points", "moving_points"} <= there,
@@ -154,6 +162,8 @@ def open_pair(
     *,
     fixed_mask: Source | None = None,
     moving_mask: Source | None = None,
+    fixed_lesion: Source | None = None,
+    moving_lesion: Source | None = None,
     fixed_labels: Source | None = None,
     moving_labels: Source | None = None,
     fixed_points: Any = None,
@@ -162,14 +172,20 @@ def open_pair(
     time_index: int | None = None,
 ) -> Pair:
     """What `register` is given, opened; arguments and errors as there."""
+    still = open_image(fixed, fixed_mask, time_index=time_index)
+    warped = open_image(moving, moving_mask, time_index=time_index)
     return Pair(
-        fixed=open_image(fixed, fixed_mask, time_index=time_index),
-        moving=open_image(moving, moving_mask, time_index=time_index),
+        fixed=still,
+        moving=warped,
         fixed_labels=_maybe(_open_labels, fixed_labels),
         moving_labels=_maybe(_open_labels, moving_labels),
         fixed_points=_maybe(open_points, fixed_points),
         moving_points=_maybe(open_points, moving_points),
         initial=_maybe(open_transform, init),
+        fixed_lesion=_maybe(lambda source: as_mask(_plain(source), still.grid, "fixed_lesion"), fixed_lesion),
+        moving_lesion=_maybe(
+            lambda source: as_mask(_plain(source), warped.grid, "moving_lesion"), moving_lesion
+        ),
     )
 
 

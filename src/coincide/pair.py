@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from torch import Tensor
+
 from coincide.errors import DimensionError, LabelError
 from coincide.image import Image
 from coincide.points import Points, matched
+from coincide.preprocess.lesion import check_lesion
 from coincide.transforms.base import Transform
 
 
@@ -23,9 +26,13 @@ class Pair:
         fixed_points: landmarks in fixed-world mm.
         moving_points: the same landmarks in moving-world mm; they correspond by name (`points.matched`).
         initial: where to start, fixed-world mm to moving-world mm.
+        fixed_lesion: `(*shape)` bool voxels of the fixed image that have no counterpart in the moving one, as those of
+            a tumour: they are not compared, and the deformation is carried over them.
+        moving_lesion: voxels of the moving image, likewise.
 
     Raises:
         DimensionError: 2-D and 3-D are mixed.
+        MaskError: a lesion that is empty, leaves nothing to compare, or has another shape than its image.
         LabelError: a label map that is not of kind `"label"`.
         PointsError: the two sets of landmarks cannot be paired.
     """
@@ -37,6 +44,8 @@ class Pair:
     fixed_points: Points | None = None
     moving_points: Points | None = None
     initial: Transform | None = None
+    fixed_lesion: Tensor | None = None
+    moving_lesion: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.fixed.dim != self.moving.dim:
@@ -52,12 +61,21 @@ class Pair:
             aid = getattr(self, role)
             if aid is not None and aid.kind != "label":
                 raise LabelError(f"{role} ({aid.name}) is of kind {aid.kind!r}; expected 'label'.")
+        for image, role in ((self.fixed, "fixed_lesion"), (self.moving, "moving_lesion")):
+            lesion = getattr(self, role)
+            if lesion is not None:
+                object.__setattr__(self, role, check_lesion(image, lesion))
         self.landmarks  # noqa: B018 - refuses sets that cannot be paired
 
     @property
     def dim(self) -> int:
         """Number of spatial dimensions, 2 or 3."""
         return self.fixed.dim
+
+    @property
+    def has_lesion(self) -> bool:
+        """Whether a lesion of either image is known."""
+        return self.fixed_lesion is not None or self.moving_lesion is not None
 
     @cached_property
     def landmarks(self) -> tuple[Points, Points] | None:

@@ -16,7 +16,7 @@ from coincide.image import Image
 from coincide.measures.summary import measure
 from coincide.measures.verdict import Verdict, judge
 from coincide.methods import AbstractMethod, Context, Solution, Step
-from coincide.methods.configure import check_run, check_steering, configured, name_of
+from coincide.methods.configure import check_lesions, check_run, check_steering, configured, name_of
 from coincide.methods.plan import foreseen
 from coincide.ops._parallel import get_threads, on_compile, set_threads
 from coincide.ops.memory import DEFORMED, peak, require
@@ -118,6 +118,7 @@ def register(
         landmarks=pair.landmarks is not None,
         labels=pair.fixed_labels is not None and pair.moving_labels is not None,
     )
+    check_lesions(chosen, pair.has_lesion)
     check_memory(max(pair.fixed.grid.size, pair.moving.grid.size), transform)
     check_pair(pair)
     progress = foreseen(progress, chosen, pair, threads or get_threads())

@@ -47,6 +47,17 @@ FixedMask = Annotated[
 MovingMask = Annotated[
     Path | None, Option(metavar="M", help="Voxels of MOVING that count.", rich_help_panel=_AIDS)
 ]
+FixedLesion = Annotated[
+    Path | None,
+    Option(
+        metavar="M",
+        help="Voxels of FIXED without a counterpart in MOVING, such as a tumour's: not compared, carried along.",
+        rich_help_panel=_AIDS,
+    ),
+]
+MovingLesion = Annotated[
+    Path | None, Option(metavar="M", help="Voxels of MOVING, likewise.", rich_help_panel=_AIDS)
+]
 FixedLabels = Annotated[
     Path | None, Option(metavar="L", help="Label map of FIXED, to score with.", rich_help_panel=_AIDS)
 ]

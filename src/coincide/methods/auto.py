@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from coincide.errors import OptionError
 from coincide.image import Image
@@ -27,15 +27,18 @@ class Auto(AbstractMethod):
         preset: time against accuracy.
         similarity: what to compare by; decided from the images where left out.
         use_landmarks: whether the pair's landmarks pull.
+        lesion: as in `deformable`.
 
     Raises:
         OptionError: an unknown transform or preset.
     """
 
+    heeds_lesions: ClassVar[bool] = True
     transform: Literal["rigid", "similarity", "affine", "deformable"] = "deformable"
     preset: Literal["fast", "default", "accurate"] = "default"
     similarity: Similarity | None = None
     use_landmarks: bool = False
+    lesion: Literal["given", "estimated"] = "given"
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         recorder = Recorder(context.progress)
@@ -149,7 +152,8 @@ class Auto(AbstractMethod):
             chosen = replace(chosen, cubic=False)
         if dim == 3 and (people or schedule == "mind") and self.preset != "accurate":
             chosen = replace(chosen, most=_ENOUGH)
-        return replace(chosen, linear=linear, similarity=similarity, use_landmarks=self.use_landmarks)
+        own = {"use_landmarks": self.use_landmarks, "lesion": self.lesion}
+        return replace(chosen, linear=linear, similarity=similarity, **own)
 
 
 _ONE_EXAMINATION = 0.7

@@ -90,6 +90,9 @@ class AbstractMethod(Checked, ABC):
     follows_landmarks: ClassVar[bool] = False
     """Whether landmarks steer it by its nature, so that nobody need ask for it."""
 
+    heeds_lesions: ClassVar[bool] = False
+    """Whether it leaves the pair's lesions out of what it compares."""
+
     @property
     def steered_by(self) -> tuple[str, ...]:
         """What of the pair steers it when its option `use_landmarks` is set: `"landmarks"`, `"labels"`.

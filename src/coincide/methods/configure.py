@@ -109,6 +109,19 @@ def check_steering(method: AbstractMethod, landmarks: bool, labels: bool) -> Non
         )
 
 
+def check_lesions(method: AbstractMethod, given: bool) -> None:
+    """Refuse lesions, where they are `given`, that `method` would not leave out.
+
+    Raises:
+        OptionError: it would not.
+    """
+    if given and not method.heeds_lesions:
+        raise OptionError(
+            f"method {name_of(method)!r} does not leave lesions out. Take auto, deformable, linear, keypoints or "
+            "regressor; or mask them out with --fixed-mask and --moving-mask."
+        )
+
+
 def check_run(seed: Any, threads: Any, device: Any = "cpu") -> None:
     """Refuse a seed, a number of threads or the name of a device of a wrong type or value.
 

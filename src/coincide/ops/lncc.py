@@ -85,6 +85,16 @@ def lncc_reference(warped: Tensor, w: Windows) -> Tensor:
     return -(squared * w.mask).sum() / w.total
 
 
+def local_correlation(warped: Tensor, w: Windows) -> tuple[Tensor, Tensor]:
+    """The squared local correlation `(*shape)`, from 0 to 1, and how much the fixed image shows there, `B/(B + ε)`."""
+    safe = w.count.clamp(min=1e-6)
+    mean = box(warped * w.mask, w.radius) / safe
+    variance = (box(warped * warped * w.mask, w.radius) / safe - mean * mean).clamp(min=0) + w.epsilon
+    covariance = box(w.fixed * warped * w.mask, w.radius) / safe - w.mean * mean + w.epsilon
+    fixed = w.variance + w.epsilon
+    return (covariance**2 / (fixed * variance)).clamp(0, 1)[0], (w.variance / fixed)[0]
+
+
 def lncc(warped: Tensor, w: Windows, gradient: bool = True) -> tuple[float, Tensor | None, Tensor | None]:
     """Value, gradient and curvature of minus the (weighted) mean squared local correlation.
 

@@ -71,6 +71,7 @@ class Bending(AbstractMethod):
         OptionError: a number out of its range, or no iterations.
     """
 
+    heeds_lesions: ClassVar[bool] = True
     costs: ClassVar[float] = 45e-9
     """Processor seconds per voxel and iteration, at most."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from coincide.methods.classical.bending import Bending
 from coincide.optimise.deformable import Rule, descend
+from coincide.optimise.doubt import FEWEST, doubted
 from coincide.options import NotNegative, Positive, ShareBelowOne
 from coincide.similarity import LNCC, Similarity
 
@@ -34,6 +36,8 @@ class Deformable(Bending):
         step: longest vector of a step, in voxels of the level.
         tolerance: a level of more than 80,000 voxels ends early when ten steps gain less than this share of its gain.
         use_landmarks: whether the pair's landmarks pull.
+        lesion: `"given"` leaves out the pair's lesions alone; `"estimated"` weights down, besides, what stays unlike on
+            each level from about 40 voxels along an axis on, while the rest has come to agree.
     """
 
     similarity: Similarity = LNCC()  # noqa: RUF009 - frozen
@@ -43,6 +47,7 @@ class Deformable(Bending):
     step: Positive = 1.0
     tolerance: ShareBelowOne = 0.002
     use_landmarks: bool = False
+    lesion: Literal["given", "estimated"] = "given"
 
     @property
     def compared(self) -> Similarity:
@@ -70,6 +75,8 @@ class Deformable(Bending):
             if within.any():
                 places = level.grid.index(landmarks.world[within]), level.grid.index(targets)
                 level = replace(level, landmarks=places)
+        if self.lesion == "estimated" and level.grid.size >= FEWEST**level.grid.dim:
+            level = doubted(level, field, self.similarity)
         return descend(level, field, self.similarity, self._rule(level.grid.dim, finest), iterations, notify)
 
     def _rule(self, dim: int, finest: float) -> Rule:

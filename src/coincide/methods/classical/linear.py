@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from coincide.optimise.starts import Start, apart, candidates, distinct, in_reac
 from coincide.options import Range, Whole
 from coincide.pair import Pair
 from coincide.preprocess.foreground import Moments, bounding_box, foreground_weights, moments
+from coincide.preprocess.lesion import healed, without
 from coincide.preprocess.normalise import normalise, normalise_both
 from coincide.preprocess.shrink import coarse_grid, shrink
 from coincide.similarity import LNCC, NMI, Similarity
@@ -53,6 +54,7 @@ class Linear(AbstractMethod):
             image.
     """
 
+    heeds_lesions: ClassVar[bool] = True
     model: Literal["translation", "rigid", "similarity", "affine"] = "affine"
     similarity: Similarity = NMI()  # noqa: RUF009 - frozen
     search: Similarity = NMI()  # noqa: RUF009 - frozen
@@ -196,10 +198,13 @@ def linear_similarity(similarity: Similarity) -> Similarity:
 
 
 def normalised(pair: Pair, similarity: Similarity | None) -> tuple[Image, Image]:
-    """Both images as `similarity` is to see them, in the range 0 to 1."""
+    """Both images as `similarity` is to see them, in the range 0 to 1; lesions that are known are masked out."""
+    fixed, moving = without(pair.fixed, pair.fixed_lesion), without(pair.moving, pair.moving_lesion)
     if similarity is not None and similarity.one_scale:
-        return normalise_both(pair.fixed, pair.moving)
-    return normalise(pair.fixed), normalise(pair.moving)
+        fixed, moving = normalise_both(fixed, moving)
+    else:
+        fixed, moving = normalise(fixed), normalise(moving)
+    return healed(fixed, pair.fixed_lesion), healed(moving, pair.moving_lesion)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -41,6 +41,7 @@ class StartOptions(AbstractMethod):
         OptionError: fewer than one look or 0 turns, or a similarity whose features do not turn with the image.
     """
 
+    heeds_lesions: ClassVar[bool] = True
     model: Literal["rigid", "similarity", "affine"] = "affine"
     similarity: Similarity = NMI()  # noqa: RUF009 - frozen
     looks: Count = 2
