@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,11 +29,17 @@ class Ants(AbstractTool):
     def run(self, job: Job, out: Path) -> None:
         import ants
 
+        masks = {"mask": job.fixed_mask, "moving_mask": job.moving_mask}
+        given: dict[str, Any] = {
+            n: ants.image_read(str(path)) for n, path in masks.items() if path is not None
+        }
         ants.registration(
             ants.image_read(str(job.fixed)),
             ants.image_read(str(job.moving)),
             type_of_transform=self.preset,
             outprefix=f"{out}/",
+            mask_all_stages=bool(given),
+            **given,
         )
 
     def displacement(self, job: Job, out: Path, lattice: Lattice) -> np.ndarray:  # noqa: ARG002

@@ -17,12 +17,14 @@ THREADS = 2
 
 @dataclass(frozen=True)
 class Job:
-    """The files of one run. `multimodal`: the images are of different modalities."""
+    """The files of one run. `multimodal`: the images are of different modalities. Masks say what counts, if given."""
 
     fixed: Path
     moving: Path
     dim: int
     multimodal: bool
+    fixed_mask: Path | None = None
+    moving_mask: Path | None = None
 
 
 class AbstractTool(ABC):

@@ -49,7 +49,7 @@ class Greedy(AbstractTool):
             _execute(
                 job.dim,
                 f"-i {job.fixed} {job.moving} -it {out / AFFINE} -o {out / WARP} -m {metric} "
-                f"-n 100x50x10 -s 1.732vox 0.7071vox",
+                f"-n 100x50x10 -s 1.732vox 0.7071vox{_masks(job)}",
             )
 
     def displacement(self, job: Job, out: Path, lattice: Lattice) -> np.ndarray:  # noqa: ARG002
@@ -67,7 +67,7 @@ def affine(job: Job, out: Path, dof: int = 12, search: str = "") -> None:
     _execute(
         job.dim,
         f"-a -i {job.fixed} {job.moving} -o {out / AFFINE} -m {metric} -dof {dof} -n 100x50x10 "
-        f"-ia-image-centers {'-search ' + search if search else ''}",
+        f"-ia-image-centers {'-search ' + search if search else ''}{_masks(job)}",
     )
 
 
@@ -79,6 +79,11 @@ def with_warp(matrix: np.ndarray, warp: Path, lattice: Lattice) -> np.ndarray:
     chain.AddTransform(itk_affine(matrix))
     chain.AddTransform(itk_field_transform(warp))
     return itk_displacement(chain, lattice)
+
+
+def _masks(job: Job) -> str:
+    given = (("-gm", job.fixed_mask), ("-mm", job.moving_mask))
+    return "".join(f" {option} {path}" for option, path in given if path is not None)
 
 
 def _radius(radius: int, dim: int) -> str:
