@@ -62,7 +62,11 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="where to write the table as Markdown")
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
     parser.add_argument("--only", nargs="*", help="names of methods")
+    parser.add_argument("--network", help="weights of a regressor, for rows of its own")
     args = parser.parse_args()
+    if args.network:
+        OURS["linear, from a network"] = (f"regressor:weights={args.network}", False)
+        OURS["linear, a network alone"] = (f"regressor:weights={args.network},alone=true", False)
     rows = (
         [json.loads(line) for line in args.records.read_text().splitlines()] if args.records.exists() else []
     )
