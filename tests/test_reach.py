@@ -50,3 +50,13 @@ def test_an_answer_that_forgets_the_header_is_as_wrong_as_the_header():
     assert [a.error for a in found] == pytest.approx([0, 13])
     right = attempts(replace(pair), Answers(Affine(shift @ truth.matrix)), truth, [(0.0, shift)])
     assert right[0].error == pytest.approx(0)
+
+
+def test_a_wrong_answer_is_judged_where_that_is_asked_for():
+    truth = known(3)
+    pair = known_pair(grid_around(3, 9.0), grid_around(3, 9.0), truth)
+    shift = np.eye(4)
+    shift[:3, 3] = (30, 40, 50)
+    right, wrong = attempts(pair, Answers(truth), truth, [(0.0, np.eye(4)), (0.0, shift)], lambda n, e: e > 2)
+    assert right.verdict is None
+    assert wrong.verdict == "failed"

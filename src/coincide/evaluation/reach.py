@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from coincide.grid import Grid
 from coincide.image import Image
+from coincide.measures.verdict import judge
 from coincide.methods.base import AbstractMethod
 from coincide.pair import Pair
 from coincide.preprocess.foreground import foreground_weights
@@ -19,6 +20,8 @@ from coincide.transforms.base import Transform
 from coincide.transforms.linear import Affine, about
 
 _POINTS = 2000
+_LINEAR = {"field": {"folding_any_percent": 0.0}}
+"""What is measured of a linear transform that a verdict goes by."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,13 @@ class Attempt:
         degrees: by which the moving image's header was turned.
         error: mm, mean distance in the fixed anatomy from the result with the good header.
         seconds: processor time of all threads.
+        verdict: its level, None where nothing was judged.
     """
 
     degrees: float
     error: float
     seconds: float
+    verdict: str | None = None
 
 
 def motions(
@@ -73,7 +78,11 @@ def with_moved_header(image: Image, matrix: np.ndarray) -> tuple[Image, Affine]:
 
 
 def attempts(
-    pair: Pair, method: AbstractMethod, reference: Transform, starts: Sequence[tuple[float, np.ndarray]]
+    pair: Pair,
+    method: AbstractMethod,
+    reference: Transform,
+    starts: Sequence[tuple[float, np.ndarray]],
+    judged: Callable[[int, float], bool] = lambda number, error: False,
 ) -> list[Attempt]:
     """What `method` makes of a 3-D pair from each of `starts`.
 
@@ -82,16 +91,20 @@ def attempts(
         method: to try.
         reference: the right answer, fixed-world mm → moving-world mm.
         starts: as `motions` makes them.
+        judged: told the number of a start, from 0, and the error there: whether a verdict on it is wanted, which takes
+            as long as the registration.
     """
     points = _anatomy(pair.fixed)
     right, found = reference(points), []
-    for degrees, matrix in starts:
+    for number, (degrees, matrix) in enumerate(starts):
         moving, motion = with_moved_header(pair.moving, matrix)
+        moved = replace(pair, moving=moving)
         begun = time.process_time()
-        solution = method.solve(replace(pair, moving=moving))
+        solution = method.solve(moved)
         seconds = time.process_time() - begun
-        error = np.linalg.norm(solution.transform(points) - motion(right), axis=1).mean()
-        found.append(Attempt(degrees, float(error), seconds))
+        error = float(np.linalg.norm(solution.transform(points) - motion(right), axis=1).mean())
+        verdict = judge(moved, solution, _LINEAR).level if judged(number, error) else None
+        found.append(Attempt(degrees, error, seconds, verdict))
     return found
 
 

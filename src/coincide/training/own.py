@@ -224,7 +224,7 @@ def _laid(
             f"{cases[0].title}: is {first.image.dim}-D, but the network takes {network.dim}-D images. Give the "
             "network's options the other dim, or other images."
         )
-    grid = view(first.image, network)
+    grid = view(first.image, network.multiple, network.spacing)
     _made(folder)
     found = {}
     for number, case in enumerate(cases):
