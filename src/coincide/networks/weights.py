@@ -50,9 +50,9 @@ NETWORKS: dict[str, type[Network]] = {
 SHIPPED: dict[str, str] = {
     "keypoints": "ef1659b2ea46611b26d67c3a3ec9e190614a6ab61692afe921d6138dc8f323a2",
     "pyramid": "0a94fcfb8d7fa7af1a5f748574b87aa7b2ac8a382ccbe3a4fc4578efa9286907",
-    "recurrent": "9b3181b6afbc2bd74cbfb0d6f0c384e22a3782a07fa4a6a416053f29a7b50f0b",
+    "recurrent": "a613c28d4737f3ecc065bb874173682cf89a7efd1f05788d51f0b4daa019c6a5",
     "sequence": "ea6c01d36946dc460df1c256901727ef42a5b8c1eaca2088c45cedf68c0984fd",
-    "translate": "d482e5983c1dbf235d53970475f5623f9a22a4c4c65d64f1b6738104a3078ec6",
+    "translate": "e10a9a10617c8c08c03f9f8d2079da11b6092aefb83a55004cdef60d45d03007",
 }
 """SHA-256 of the weights in the folder `networks/shipped`, by the network's name."""
 

@@ -49,7 +49,7 @@ class PyramidTask:
     """
 
     data: Synthesis = field(default_factory=lambda: _PAIRS)
-    weights: tuple[float, float] = (0.3, 30.0)
+    weights: tuple[float, float] = (0.3, 10.0)
     lattices: float = 0.5
 
     def __post_init__(self) -> None:

@@ -33,9 +33,9 @@ _MARGIN = 8.0
 """Millimetres around the anatomy that the network sees."""
 _FEWEST, _MOST = 100_000, 2_500_000
 """Voxels that the network is shown; an anatomy that takes fewer or more of its own size is shown larger or smaller."""
-_FINER = 0.75
-"""How much finer than what it was trained on a network is shown images. What it has learned of voxels holds for smaller ones
-too: between people, 0.015 to 0.024 of Dice are gained, and 0.2 mm between T1 and T2."""
+FINER = 0.75
+"""How much finer than what it was trained on a network is shown images. What it has learned of voxels holds for smaller
+ones too: between people, 0.015 to 0.024 of Dice are gained, and 0.2 mm between T1 and T2."""
 _LOOK, _USUAL = 5e-6, 1.5
 """Processor seconds for each voxel of about so many mm that the network is shown, at most."""
 
@@ -162,7 +162,7 @@ def predicted(
         weight: how much smoothness counts beside likeness.
         spacing: mm of the voxels it is shown; 0 takes three quarters of those it was trained on.
     """
-    grid = view(fixed, network.multiple, spacing or _FINER * network.spacing)
+    grid = view(fixed, network.multiple, spacing or FINER * network.spacing)
     images = [
         shown(image, grid, matrix)[None]
         for image, matrix in ((fixed, np.eye(fixed.dim + 1)), (moving, start.matrix))
