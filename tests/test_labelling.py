@@ -14,6 +14,7 @@ from coincide.cohort.labelling import label
 from coincide.errors import DimensionError, LabelError, OptionError, OutputError, RegistrationFailedError
 from coincide.grid import Grid
 from coincide.image import Image
+from coincide.io import write_image
 from coincide.measures.overlap import dice
 from coincide.methods import AbstractMethod, Context, Solution, Status
 from coincide.report.labelling import write_labelling
@@ -182,6 +183,11 @@ def test_odd_input_is_refused(tmp_path):
         label(target, atlases, METHOD, "staple")
     with pytest.raises(LabelError, match="no label but 0"):
         label(target, [(image, labels.with_data(labels.data * 0))], METHOD)
+    shifted = Image(
+        labels.data, Grid.from_spacing(labels.grid.shape, 2.0, (4.0, 0.0)), "label", name="l.nii.gz"
+    )
+    with pytest.raises(LabelError, match="another grid"):
+        label(target, [(image, shifted)], METHOD)
     solid, _, _ = case(3, 1)
     with pytest.raises(DimensionError, match="same number of dimensions"):
         label(solid, atlases, METHOD)
@@ -238,3 +244,36 @@ def test_the_command_labels_and_goes_on(tmp_path, capsys):
     for wrong in (["--atlas", "a.nii.gz"], ["b.nii.gz", "--atlas", "a.nii.gz"]):
         assert main([*arguments[:6], *wrong]) == 3
         assert "--atlas IMAGE LABELS" in capsys.readouterr().err
+
+
+def test_a_label_that_wins_no_voxel_is_told_of(shelf):
+    target, _, atlases = case(2, 3)
+    marked = []
+    for number, (image, labels) in enumerate(atlases):
+        values = labels.data.clone()
+        # a voxel of its own in each, at another place: no two atlases agree on it
+        values[0, 2 + 9 * number, 2] = 7
+        marked.append((image, labels.with_data(values)))
+    found = label(target, marked, METHOD, "majority", shelf=shelf)
+    (lost,) = (volume for volume in found.volumes if volume.label == 7)
+    assert (lost.voxels, lost.amount) == (0, 0)
+    assert any("won no voxel: 7" in told for told in found.decisions)
+
+
+def test_an_atlas_whose_labels_are_anothers_is_told_of(shelf):
+    target, _, atlases = case(2, 4)
+    image, labels = atlases[2]
+    wrong = labels.with_data(labels.data.flip(1))
+    found = label(target, [*atlases[:2], (image, wrong), atlases[3]], METHOD, shelf=shelf)
+    assert next(told for told in found.decisions if "far less" in told).startswith(image.name)
+    right = label(target, atlases, METHOD, shelf=shelf)
+    assert not any("far less" in told for told in right.decisions)
+
+
+def test_an_atlas_votes_once(tmp_path):
+    target, _, atlases = case(2, 1)
+    for image in atlases[0]:
+        write_image(image, tmp_path / image.name)
+    files = tuple(tmp_path / image.name for image in atlases[0])
+    with pytest.raises(OptionError, match="twice"):
+        label(target, [files, files], METHOD)

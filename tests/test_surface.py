@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from coincide.features.surface import bare, foreground_surface, joined, label_surfaces, mask_surface
 from coincide.grid import Grid
@@ -152,3 +153,19 @@ def test_bare_points_have_no_direction():
     cloud = bare(np.arange(12.0).reshape(4, 3))
     assert not cloud.normals.any()
     assert np.allclose(cloud.centre, cloud.points.mean(0))
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_what_is_masked_out_changes_nothing(dim):
+    grid = Grid.from_spacing((48,) * dim, 1.0, (-24.0,) * dim)
+    apart = np.linalg.norm(grid.points(), axis=-1)
+    values = np.clip(14.5 - apart, 0, 1) * 100 + np.random.default_rng(1).normal(0, 2, grid.shape)
+    bright = np.zeros(grid.shape, bool)
+    bright[(slice(0, 7),) * dim] = True
+    mask = torch.from_numpy(~bright)
+    clean = Image(values.astype(np.float32), grid).with_mask(mask)
+    disturbed = Image(np.where(bright, 4000, values).astype(np.float32), grid).with_mask(mask)
+    one, other = foreground_surface(clean), foreground_surface(disturbed)
+    assert np.abs(np.linalg.norm(one.points, axis=1) - 14).max() < 1
+    assert len(one) == len(other)
+    assert np.allclose(one.points, other.points)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from coincide.api import check_device, open_image
+from coincide.api import check_device, is_path, open_image
 from coincide.cohort.fusion import FUSIONS, AbstractFusion, fuse
 from coincide.cohort.shelf import Shelf, Shelved
 from coincide.errors import DimensionError, LabelError, OptionError, RegistrationFailedError
@@ -28,6 +28,9 @@ from coincide.registration import configured, describe_settings, register
 from coincide.similarity import Similarity
 from coincide.transforms.base import Transform
 from coincide.transforms.resample import resample
+
+_UNLIKE = 0.75
+"""Share of the atlases' middle Dice with the result below which one is told of."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,7 @@ def label(
     check_device(device)
     if not atlases:
         raise OptionError("no atlas was given; expected one pair of an image and its labels, or more.")
+    _check_apart([source for source, _ in atlases])
     fixed = open_image(target, target_mask)
     runs: list[AtlasRun] = []
     with Shelf(shelf, fixed, chosen, seed) as kept:
@@ -170,7 +174,16 @@ def label(
         "threads": threads or get_threads(),
         "seconds": round(time.perf_counter() - begun, 3),
     }
-    return Labelling(fixed, labels, confidence, volumes, tuple(runs), _told(runs, share, winner), provenance)
+    return Labelling(
+        fixed, labels, confidence, volumes, tuple(runs), _told(runs, share, winner, volumes), provenance
+    )
+
+
+def _check_apart(sources: Sequence[Any]) -> None:
+    files = [Path(source).resolve() for source in sources if is_path(source)]
+    twice = next((file for number, file in enumerate(files) if file in files[:number]), None)
+    if twice is not None:
+        raise OptionError(f"the atlas {twice} is given twice, and would have two votes. Name it once.")
 
 
 def _carry(fixed: Image, atlas, method, shelf: Shelf, report: Progress, seed, threads, device) -> AtlasRun:
@@ -181,6 +194,11 @@ def _carry(fixed: Image, atlas, method, shelf: Shelf, report: Progress, seed, th
         raise DimensionError(
             f"{image.name} is {image.dim}-D, {labels.name} {labels.dim}-D and {fixed.name} {fixed.dim}-D; all must "
             "have the same number of dimensions."
+        )
+    if not labels.grid.matches(image.grid, tolerance=0.1):
+        raise LabelError(
+            f"{labels.name} lies on another grid than {image.name} ({labels.grid.shape} voxels beside "
+            f"{image.grid.shape}). Do they belong together? If they do, resample the labels onto the image first."
         )
     if not bool((labels.data != 0).any()):
         raise LabelError(f"{labels.name}: holds no label but 0. Check that it belongs to {image.name}.")
@@ -235,7 +253,10 @@ def _agreements(runs: list[AtlasRun], voters, winner: np.ndarray) -> list[AtlasR
 
 
 def _volumes(fixed: Image, winner, share, voters, names: dict[int, str]) -> tuple[LabelVolume, ...]:
-    labels = present(winner)
+    # a label that every atlas has and none could win a voxel for is one that somebody will look for
+    labels = np.unique(
+        np.concatenate([present(winner), *(present(np.asarray(layer[1])) for layer in voters)])
+    )
     # a square centimetre holds a hundred square millimetres, a millilitre a thousand cubic ones
     unit = fixed.grid.voxel_volume / 10**fixed.dim
     place = np.searchsorted(labels, winner).clip(max=max(len(labels) - 1, 0))
@@ -263,7 +284,9 @@ def _counts(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.array([known.get(int(name), 0) for name in labels])
 
 
-def _told(runs: list[AtlasRun], share: np.ndarray, winner: np.ndarray) -> tuple[str, ...]:
+def _told(
+    runs: list[AtlasRun], share: np.ndarray, winner: np.ndarray, volumes: tuple[LabelVolume, ...]
+) -> tuple[str, ...]:
     used = [run for run in runs if run.used]
     mean = float(share[winner != 0].mean()) if (winner != 0).any() else 0.0
     told = [
@@ -275,6 +298,16 @@ def _told(runs: list[AtlasRun], share: np.ndarray, winner: np.ndarray) -> tuple[
         for run in used
         if run.verdict.level == "suspicious"
     ]
+    middle = float(np.median([run.dice or 0.0 for run in used]))
+    told += [
+        f"{run.name} agrees with the result far less than the others (Dice {run.dice:.2f}, their middle {middle:.2f}): "
+        "check that its labels belong to its image and mean the same."
+        for run in used
+        if len(used) > 2 and (run.dice or 0.0) < _UNLIKE * middle
+    ]
+    lost = [volume.name for volume in volumes if not volume.voxels]
+    if lost:
+        told.append(f"Labels that atlases have and that won no voxel: {', '.join(lost)}.")
     if len(used) == 1:
         told.append(
             "With one atlas there is no vote: its labels are taken as they are, and nothing checks them."

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from coincide.grid import Grid
 from coincide.image import Image
-from coincide.preprocess.normalise import normalise
+from coincide.preprocess.normalise import robust_range
 
 _SMOOTH = 0.7
 """Gaussian on a mask, in voxels: takes the stairs off, and moves the surface by a few hundredths of a voxel."""
@@ -192,17 +192,20 @@ def foreground_surface(image: Image, threshold: float = 0.0) -> Surface:
 def foreground_levels(image: Image, threshold: float = 0.0) -> Levels | None:
     """What an image shows as values that pass through a level at its outer surface; None where it shows nothing.
 
-    Arguments as in `foreground_surface`; the mask is not looked at.
+    Arguments as in `foreground_surface`. What the mask leaves out says neither which grey value stands for the surface
+    nor which parts count; where a part goes on beyond the mask, it is not cut off there.
     """
     from skimage.measure import label
 
-    values = normalise(image.with_mask(None)).data[0].numpy()
-    level = threshold or between(values)
+    low, high = robust_range(image)
+    values = ((image.data[0] - low) / (high - low)).clamp(-0.1, 1.5).numpy()
+    counted = slice(None) if image.mask is None else image.mask.numpy()
+    level = threshold or between(values[counted])
     bright = values > level
     parts = np.asarray(label(bright, connectivity=1))
-    if not parts.any():
+    sizes = np.bincount(parts[counted].ravel(), minlength=parts.max() + 1)
+    if not sizes[1:].any():
         return None
-    sizes = np.bincount(parts.ravel())
     sizes[0] = 0
     kept = (sizes > _PART * sizes.max())[parts]
     filled = _filled(kept)

@@ -70,7 +70,7 @@ def measure(
     if pair.landmarks:
         measures["points"] = measure_points(*pair.landmarks, transform)
     if uncertainty is not None:
-        measures["uncertainty"] = measure_uncertainty(uncertainty, grid, mask, pair.landmarks, transform)
+        measures["uncertainty"] = measure_uncertainty(uncertainty, grid, mask, pair.landmarks, inverse)
     return {name: measures[name] for name in SECTIONS if name in measures}
 
 

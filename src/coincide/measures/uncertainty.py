@@ -48,7 +48,7 @@ def measure_uncertainty(
     grid: Grid,
     mask: torch.Tensor | None = None,
     landmarks: tuple[Points, Points] | None = None,
-    transform: Transform | None = None,
+    inverse: Transform | None = None,
 ) -> dict[str, Any]:
     """What is stated over the fixed image, and whether the landmarks bear it out.
 
@@ -57,11 +57,12 @@ def measure_uncertainty(
         grid: of the fixed image.
         mask: its voxels that count.
         landmarks: the fixed ones and their partners in the moving world, mm, row by row.
-        transform: fixed-world mm → moving-world mm; the identity where left out.
+        inverse: moving-world mm → fixed-world mm; the identity where left out.
 
     Returns:
         `mean_mm`, `median_mm`, `p95_mm` and `max_mm` of one standard deviation over all directions; with landmarks,
-        `landmarks_within_percent`, the share of their errors (each axis for itself) inside the stated 95 % interval:
+        `landmarks_within_percent`, the share of their errors (fixed-world mm, each axis for itself) inside the stated
+        95 % interval:
         about 95 where it is true, less where the result is surer of itself than it should be.
     """
     length = deviation_map(uncertainty, grid).data[0].numpy()
@@ -74,7 +75,8 @@ def measure_uncertainty(
     }
     if landmarks is not None:
         here, there = landmarks
-        apart = (here.world if transform is None else transform(here.world)) - there.world
+        # what is stated holds along the axes of the fixed world, which a linear part turns and stretches
+        apart = (there.world if inverse is None else inverse(there.world)) - here.world
         within = np.abs(apart) <= _WITHIN * deviations(uncertainty, here.world)
         found["landmarks_within_percent"] = 100 * float(within.mean())
     return found
