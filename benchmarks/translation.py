@@ -88,14 +88,14 @@ def specs(args: argparse.Namespace) -> dict[str, str]:
         "pyramid": "pyramid",
         "recurrent": of("recurrent", args.recurrent),
         "translate": of("translate", args.weights),
-        "translate, by MIND": of("translate", args.weights, "similarity=mind"),
+        "translate, by LNCC": of("translate", args.weights, "similarity=lncc"),
         "translate, both painted": of("translate", args.weights, "painted=both"),
     }
     if args.judge:
         found["adversarial"] = f"deformable:similarity=adversarial(weights={args.judge}),most=90"
     if args.textbook:
         found["textbook GAN"] = of("translate", args.textbook)
-        found["textbook GAN, by MIND"] = of("translate", args.textbook, "similarity=mind")
+        found["textbook GAN, by LNCC"] = of("translate", args.textbook, "similarity=lncc")
     return found
 
 

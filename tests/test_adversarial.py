@@ -22,6 +22,7 @@ from coincide.networks.judge import Judge, held
 from coincide.networks.slices import along_every_axis
 from coincide.ops import _parallel
 from coincide.preprocess.normalise import normalise
+from coincide.similarity import LNCC
 from coincide.training.adversarial import AdversarialTask
 from coincide.training.loop import train
 from coincide.training.parse import filled
@@ -326,7 +327,7 @@ def test_the_method_follows_what_was_painted_and_keeps_the_better(pair, monkeypa
     monkeypatch.setattr(translate, "chosen", lambda name, path: Inverted(lambda x: x))
     pair = replace(pair, initial=Affine(np.eye(4)))
     off = error_mm(Affine(np.eye(4)), known(3), pair.fixed.grid)
-    found = Translate(Linear(iterations=1)).solve(pair)
+    found = Translate(Linear(iterations=1), similarity=LNCC()).solve(pair)
     assert found.status is Status.SUCCEEDED
     assert found.evidence["value_1"] < found.evidence["value_0"]
     assert error_mm(found.transform, known(3), pair.fixed.grid) < 0.5 * off

@@ -21,7 +21,7 @@ from coincide.networks.slices import along_every_axis
 from coincide.optimise.deformable import compare
 from coincide.pair import Pair
 from coincide.preprocess.shrink import coarse_grid, shrink
-from coincide.similarity import LNCC, MIND, Similarity
+from coincide.similarity import MIND, Similarity
 from coincide.transforms.base import Transform
 from coincide.transforms.linear import Affine
 
@@ -31,7 +31,7 @@ _LOOK = 12e-6
 
 @dataclass(frozen=True)
 class Translate(AbstractMethod):
-    """A linear start; a network paints the moving image in the contrast of T1; then the optimiser, as for one contrast.
+    """A linear start; a network paints the moving image in the contrast of T1; then the optimiser.
 
     The network sees slices, along each axis in turn, and learned from made-up heads alone. What it paints is only
     looked at: the result is a transform of the images themselves. The better of the linear start and the result is
@@ -40,13 +40,13 @@ class Translate(AbstractMethod):
     Args:
         linear: what finds the linear part; an affine registration by NMI where left out.
         painted: whether the moving image alone is painted, as the fixed one is T1 already, or both.
-        similarity: what the optimiser follows on the painted images.
+        similarity: what the optimiser follows on the painted images. Painting blurs, which LNCC takes at its word.
         weights: a file that `coincide train` wrote; those that come with coincide where empty.
     """
 
     linear: Linear | None = None
     painted: Literal["moving", "both"] = "moving"
-    similarity: Similarity = LNCC()  # noqa: RUF009 - frozen
+    similarity: Similarity = MIND()  # noqa: RUF009 - frozen
     weights: str = ""
 
     def parts(self, pair: Pair) -> tuple[Part, ...]:
