@@ -102,7 +102,16 @@ class Film:
 
 def main() -> None:
     """Run what the records lack, print the table, and write it where asked to."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    args = arguments(str(__doc__)).parse_args()
+    table = as_table(measured(args))
+    print(table)
+    if args.table:
+        args.table.write_text(table, encoding="utf-8")
+
+
+def arguments(told: str) -> argparse.ArgumentParser:
+    """The command line, of a program that `told` describes."""
+    parser = argparse.ArgumentParser(description=told.split("\n", maxsplit=1)[0])
     parser.add_argument("--cases", type=Path, default=DEFAULT_CASES)
     parser.add_argument(
         "--weights", default="", help="of sequence; those that come with coincide where left out"
@@ -113,10 +122,28 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of methods")
     parser.add_argument("--settings", nargs="*", help=f"of {', '.join(SETTINGS)}")
     parser.add_argument("--hands", type=int, default=5, help="how many")
-    args = parser.parse_args()
-    rows = []
-    if args.records and args.records.is_file():
-        rows = [json.loads(line) for line in args.records.read_text(encoding="utf-8").splitlines()]
+    return parser
+
+
+def recorded(records: Path | None, kind: str) -> list[dict]:
+    """Rows that have been measured, of those that have the entry `kind`."""
+    if records is None or not records.is_file():
+        return []
+    rows = [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()]
+    return [row for row in rows if kind in row]
+
+
+def record(records: Path | None, row: dict) -> None:
+    """Print a row, and add it to the records."""
+    print(row, flush=True)
+    if records:
+        with records.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def measured(args: argparse.Namespace) -> list[dict]:
+    """All rows: those of the records, and what they lack."""
+    rows = recorded(args.records, "setting")
     done = {(row["setting"], row["hand"], row["method"]) for row in rows}
     for setting, taken in SETTINGS.items():
         if args.settings and setting not in args.settings:
@@ -131,15 +158,9 @@ def main() -> None:
             for method, spec in wanted.items():
                 assert film is not None, "there is something to run"
                 row = {"setting": setting, "hand": name, "method": method, **run(film, spec)}
-                print(row, flush=True)
+                record(args.records, row)
                 rows.append(row)
-                if args.records:
-                    with args.records.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(row) + "\n")
-    table = as_table(rows)
-    print(table)
-    if args.table:
-        args.table.write_text(table, encoding="utf-8")
+    return rows
 
 
 def methods(args: argparse.Namespace, setting: str) -> dict[str, str]:
@@ -161,6 +182,7 @@ def hands(cases: Path) -> list[tuple[str, Image, np.ndarray]]:
         if case.task == "hand_xray":
             assert case.fixed_points, "hands have landmarks"
             assert case.moving_points, "hands have landmarks"
+            assert case.moving, "hands come in pairs"
             found[Path(case.fixed).name] = (case.fixed, case.fixed_points)
             found[Path(case.moving).name] = (case.moving, case.moving_points)
     return [

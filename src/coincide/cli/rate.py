@@ -22,7 +22,10 @@ def rate(
     port: Annotated[
         int, typer.Option(metavar="N", min=0, max=65535, help="Of the page; 0 for any free one.")
     ] = 0,
-    seed: a.Seed = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Of the orders; else that of the scores, or 0."),
+    ] = None,
     report: Annotated[
         bool, typer.Option("--report", help="Serve nothing: tell how raters agree, beside what is measured.")
     ] = False,

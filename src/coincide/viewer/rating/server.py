@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from urllib.parse import parse_qs, urlsplit
 
-from coincide.errors import CoincideError, OutputError
+from coincide.errors import CoincideError, InputError, OptionError, OutputError
 from coincide.io import read_image
-from coincide.viewer.rating.draw import drawn
+from coincide.viewer.rating.draw import Shown
 from coincide.viewer.rating.session import SCALE, Session
 
 _LONGEST = 10_000
@@ -28,12 +28,12 @@ def serve(session: Session, port: int = 0) -> ThreadingHTTPServer:
     Raises:
         OutputError: the port is taken.
     """
-    picture = lru_cache(maxsize=32)(lambda place: drawn(read_image(session.images[place])))
+    shown = lru_cache(maxsize=4)(lambda place: Shown(read_image(session.images[place])))
 
     class Page(_Page):
         pass
 
-    Page.session, Page.picture = session, staticmethod(picture)
+    Page.session, Page.shown = session, staticmethod(shown)
     try:
         return ThreadingHTTPServer(("127.0.0.1", port), Page)
     except OSError as error:
@@ -46,12 +46,13 @@ class _Page(BaseHTTPRequestHandler):
     """What the browser asks for. Nothing that it is told names an image."""
 
     session: Session
-    picture: Callable[[int], bytes]
+    shown: Callable[[int], Shown]
 
     def do_GET(self) -> None:
-        """The page, its state, a picture."""
+        """The page, its state, what planes an image has, one of them."""
         url = urlsplit(self.path)
-        rater = parse_qs(url.query).get("rater", [""])[0]
+        asked = {name: values[0] for name, values in parse_qs(url.query).items()}
+        rater = asked.get("rater", "")
         parts = url.path.strip("/").split("/")
         if not self._is_local():
             return
@@ -59,9 +60,11 @@ class _Page(BaseHTTPRequestHandler):
             text = resources.files("coincide.viewer.rating").joinpath("page.html").read_text(encoding="utf-8")
             self._send(200, "text/html; charset=utf-8", text.encode())
         elif parts == ["state"]:
-            self._json({"scale": SCALE, "scores": self.session.seen(rater)})
-        elif len(parts) == 2 and parts[0] == "picture" and parts[1].isdigit():
-            self._picture(rater, int(parts[1]))
+            self._state(rater)
+        elif len(parts) == 2 and parts[0] == "planes":
+            self._shown(rater, parts[1], lambda shown: self._json(shown.described))
+        elif len(parts) == 3 and parts[0] == "picture":
+            self._shown(rater, parts[1], lambda shown: self._picture(shown, parts[2], asked))
         else:
             self._json({"error": "there is no such page"}, 404)
 
@@ -75,11 +78,11 @@ class _Page(BaseHTTPRequestHandler):
             return self._json({"error": "expected a score"}, 400)
         try:
             given = json.loads(self.rfile.read(length))
-            self.session.rate(str(given["rater"]), int(given["step"]), int(given["score"]))
-        except (ValueError, KeyError, TypeError) as error:
-            return self._json({"error": str(error)}, 400)
+            self.session.rate(str(given["rater"]), str(given["image"]), int(given["score"]))
         except CoincideError as error:
-            return self._json({"error": str(error)}, 500)
+            return self._json({"error": str(error)}, 400 if isinstance(error, InputError) else 500)
+        except (ValueError, KeyError, TypeError):
+            return self._json({"error": "expected a rater, an image and a score"}, 400)
         return self._json({"kept": True})
 
     def log_message(self, *words: object) -> None:
@@ -94,15 +97,36 @@ class _Page(BaseHTTPRequestHandler):
             self._json({"error": "served to this machine alone"}, 403)
         return local
 
-    def _picture(self, rater: str, step: int) -> None:
-        order = self.session.order(rater)
-        if step >= len(order):
-            return self._json({"error": "there is no such picture"}, 404)
+    def _state(self, rater: str) -> None:
         try:
-            return self._send(200, "image/png", self.picture(order[step]))
+            scores = self.session.seen(rater)
+        except CoincideError as error:
+            return self._json({"error": str(error)}, 500)
+        return self._json({"scale": SCALE, "scores": scores, "images": self.session.tokens(rater)})
+
+    def _shown(self, rater: str, token: str, answer: Callable[[Shown], None]) -> None:
+        try:
+            place = self.session.place(rater, token)
+        except OptionError as error:
+            return self._json({"error": str(error)}, 404)
+        try:
+            shown = self.shown(place)
         except CoincideError:
             # the message would name the file
             return self._json({"error": "this image cannot be shown"}, 500)
+        return answer(shown)
+
+    def _picture(self, shown: Shown, number: str, asked: dict[str, str]) -> None:
+        try:
+            values = [
+                float(asked.get(name, usual)) for name, usual in (("at", 0.5), ("low", 0.0), ("high", 1.0))
+            ]
+            if not all(-100 <= value <= 100 for value in values) or int(number) < 0:
+                raise ValueError("out of range")
+            body = shown.png(int(number), *values)
+        except (ValueError, IndexError):
+            return self._json({"error": "there is no such picture"}, 404)
+        return self._send(200, "image/png", body)
 
     def _json(self, value: object, status: int = 200) -> None:
         self._send(status, "application/json", json.dumps(value).encode())
