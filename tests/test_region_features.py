@@ -360,3 +360,14 @@ def test_what_will_not_do_is_refused_and_nothing_is_written(
     assert main(arguments) == code
     assert says in " ".join(capsys.readouterr().err.split())
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_label_that_resampling_loses_stands_in_the_table_with_no_voxel():
+    values = np.random.default_rng(2).normal(100, 5, (24, 24, 24)).astype(np.float32)
+    names = np.zeros(values.shape, np.int16)
+    names[4:16, 4:16, 4:16], names[20, 20, 20] = 1, 9
+    grid = Grid.from_spacing(values.shape, 1.0)
+    found = Features(("shape",), spacing=4.0)(Image(values, grid), Image(names, grid, "label"))
+    assert list(found) == ["image", "1", "9"]
+    assert found["9"] == {"voxels": 0.0}
+    assert found["1"]["voxels"] > 0

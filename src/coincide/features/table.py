@@ -5,18 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+import numpy as np
+
 from coincide.errors import IntensityError, unknown
 from coincide.features.appearance import appearance, histogram
 from coincide.features.region import Region, regions
 from coincide.features.shape import position, shape
 from coincide.features.texture import binary_patterns, cooccurrence, gabor
 from coincide.image import Image
+from coincide.ops.memory import require
 from coincide.options import Checked, Positive, Range
 from coincide.preprocess.pipeline import parse
 
 GROUPS = ("shape", "position", "appearance", "texture")
 MORE = ("histogram",)
 """What is measured only where it is asked for: a number for each bin."""
+
+_BYTES = 160
+"""Peak bytes for each voxel of the image, measured on 128³."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +57,20 @@ class Features(Checked):
             image: may have several channels; textures are those of the first.
             labels: on the image's grid.
 
+        Returns:
+            A label of which no voxel that counts is left has `voxels` 0 and nothing else.
+
         Raises:
             LabelError: the labels lie on another grid.
             IntensityError: no voxel counts.
+            ResourceError: memory would not suffice.
         """
+        there = () if labels is None else np.unique(labels.numpy())
+        require(
+            _BYTES * image.grid.size,
+            f"measuring {image.grid.size:,} voxels",
+            "Crop the image to what is of interest, or resample it coarser.",
+        )
         if self.spacing is not None:
             done = parse(f"resample:spacing={self.spacing},interpolation=cubic")(image, labels)
             image, labels = done.image, done.labels
@@ -63,7 +79,10 @@ class Features(Checked):
             raise IntensityError(
                 f"{image.name}: no voxel that counts holds a number. Check the file and its mask."
             )
-        return {name: self._of(region) for name, region in found.items()}
+        lost = {str(int(name)): {"voxels": 0.0} for name in there if name != 0}
+        return {name: self._of(region) for name, region in found.items()} | {
+            name: row for name, row in lost.items() if name not in found
+        }
 
     def _of(self, region: Region) -> dict[str, float]:
         found: dict[str, float] = {"voxels": float(region.inside.sum())}
