@@ -10,13 +10,13 @@ each when it is left out. Runs that the records hold already are not run again.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.cases import DEFAULT_CASES, Case, read_cases
+from benchmarks.records import append, read_rows
 from coincide.api import open_pair
 from coincide.measures.distance import target_registration_error
 from coincide.methods import Status, parse
@@ -47,9 +47,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="where to write the table as Markdown")
     args = parser.parse_args()
     cases = [case for case in read_cases(args.cases) if case.task == "hand_xray"]
-    rows = []
-    if args.records and args.records.is_file():
-        rows = [json.loads(line) for line in args.records.read_text(encoding="utf-8").splitlines()]
+    rows = read_rows(args.records)
     done = {(row["case"], row["method"]) for row in rows}
     for case in cases:
         pair = opened(case)
@@ -58,8 +56,7 @@ def main() -> None:
             print(row, flush=True)
             rows.append(row)
             if args.records:
-                with args.records.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
+                append(args.records, row)
     table = as_table(rows, [case.name for case in cases])
     print(table)
     if args.table:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cases import DEFAULT_CASES, Case, read_cases
+from benchmarks.records import append, read_rows
 from coincide.api import open_pair
 from coincide.errors import InputError
 from coincide.image import Image
@@ -75,15 +75,14 @@ def main() -> None:
     parser.add_argument("--preset", default="fast", help="of the method auto")
     parser.add_argument("--table", action="store_true", help="print the tables alone")
     options = parser.parse_args()
-    rows = [json.loads(line) for line in options.log.open(encoding="utf-8")] if options.log.exists() else []
+    rows = read_rows(options.log)
     if not options.table:
         done = {(row["case"], row["steps"]) for row in rows}
         cases = chosen(options.cases, options.data)
         for steps, case in itertools.product(options.steps, cases):
             if (case.name, steps) not in done:
                 rows.append(run(case, steps, options.preset))
-                with options.log.open("a", encoding="utf-8") as log:
-                    log.write(json.dumps(rows[-1]) + "\n")
+                append(options.log, rows[-1])
     hands, others = ([r for r in rows if (r["task"] == "hand_xray") == flat] for flat in (True, False))
     print_hands(hands)
     print_volumes(others)

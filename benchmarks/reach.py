@@ -11,7 +11,6 @@ says how many wrong ones nobody would have been told of.
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import torch
 from scipy.stats import binomtest
 
 from benchmarks.cases import DEFAULT_CASES, read_cases
-from benchmarks.records import append
+from benchmarks.records import append, read_rows
 
 BANDS = ((0, 45), (45, 90))
 WITHIN = 2.0
@@ -39,7 +38,7 @@ def run(methods: list[str], cases: list, number: int, seed: int, every: int, out
     from coincide.methods import parse
     from coincide.pair import Pair
 
-    done = {(r["case"], r["method"], r["seed"], r["start"]) for r in rows(out)}
+    done = {(r["case"], r["method"], r["seed"], r["start"]) for r in read_rows(out)}
     starts = list(enumerate(motions(number, seed)))
     for case in cases:
         left = [(n, m) for n, _ in starts for m in methods if (case.name, m, seed, n) not in done]
@@ -55,11 +54,6 @@ def run(methods: list[str], cases: list, number: int, seed: int, every: int, out
 
             (found,) = attempts(pair, parse(spec(method, model)), reference, [starts[start][1]], judged)
             append(out, {"case": case.name, "method": method, "seed": seed, "start": start} | asdict(found))
-
-
-def rows(path: Path) -> list[dict]:
-    """What was kept in a file of rows; none where there is no file."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def table(found: list[dict]) -> str:
@@ -131,7 +125,8 @@ def main() -> None:
     torch.set_num_threads(1)
     methods = [method.replace("+", ",") for method in given.methods.split(",")]
     run(methods, cases, given.starts, given.seed, given.judged, given.out)
-    print(table(rows(given.out)), pooled(rows(given.out)), sep="\n\n")
+    found = read_rows(given.out)
+    print(table(found), pooled(found), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ motion is the same for all methods, and linear (similarity) but for the fingers.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from scipy.ndimage import map_coordinates
 
 from benchmarks.cases import DEFAULT_CASES, read_cases
 from benchmarks.fingers import JOINTS, Bent, angle_error
+from benchmarks.records import append, read_rows
 from coincide.api import open_image, open_points
 from coincide.data.synthesis.series import Films, curves
 from coincide.grid import Grid
@@ -127,18 +127,14 @@ def arguments(told: str) -> argparse.ArgumentParser:
 
 def recorded(records: Path | None, kind: str) -> list[dict]:
     """Rows that have been measured, of those that have the entry `kind`."""
-    if records is None or not records.is_file():
-        return []
-    rows = [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()]
-    return [row for row in rows if kind in row]
+    return [row for row in read_rows(records) if kind in row]
 
 
 def record(records: Path | None, row: dict) -> None:
     """Print a row, and add it to the records."""
     print(row, flush=True)
     if records:
-        with records.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        append(records, row)
 
 
 def measured(args: argparse.Namespace) -> list[dict]:

@@ -12,7 +12,6 @@ anatomy; every picture is first brought to its brightness by the best straight l
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections import defaultdict
 from dataclasses import replace
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks.cases import DEFAULT_CASES, Case, read_cases
+from benchmarks.records import append, read_rows
 from coincide.api import open_image, open_points
 from coincide.image import Image
 from coincide.measures.quality.reference import compared
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="where to write the tables as Markdown")
     parser.add_argument("--only", nargs="*", help="names of methods, and pictures")
     args = parser.parse_args()
-    rows = _read(args.records)
+    rows = read_rows(args.records)
     done = {(row["case"], row["method"]) for row in rows}
     methods = {n: spec for n, spec in specs(args).items() if not args.only or n in args.only}
     painters = {"translate": args.weights} | ({"textbook": args.textbook} if args.textbook else {})
@@ -65,8 +65,7 @@ def main() -> None:
             print(row, flush=True)
             rows.append(row)
             if args.records:
-                with args.records.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
+                append(args.records, row)
     table = as_tables(rows, _peers(args.peers))
     print(table)
     if args.table:
@@ -177,16 +176,10 @@ def as_tables(rows: list[dict], peers: dict[tuple[str, str], float]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _read(path: Path | None) -> list[dict]:
-    if path is None or not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
 def _peers(path: Path | None) -> dict[tuple[str, str], float]:
     """The middle one of the repeats of each peer, TRE in mm."""
     found = defaultdict(list)
-    for row in _read(path):
+    for row in read_rows(path):
         if row["case"].startswith("mm_") and "tre" in row and not row["method"].startswith("coincide"):
             found[row["case"], row["method"]].append(row["tre"]["mean"])
     return {key: float(np.median(values)) for key, values in found.items()}

@@ -13,7 +13,6 @@ everywhere. `best affine` is the affine transform nearest to the truth there: no
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,7 +26,7 @@ from benchmarks.geometry import read_image
 from benchmarks.methods import TOOLS
 from benchmarks.peers.base import Job
 from benchmarks.peers.greedy import AFFINE
-from benchmarks.records import append
+from benchmarks.records import append, read_rows
 from benchmarks.tumour_cases import Lesioned, grown_cases, own_cases
 from coincide.image import Image
 from coincide.io import write_image
@@ -67,9 +66,7 @@ def main() -> None:
     if args.network:
         OURS["linear, from a network"] = (f"regressor:weights={args.network}", False)
         OURS["linear, a network alone"] = (f"regressor:weights={args.network},alone=true", False)
-    rows = (
-        [json.loads(line) for line in args.records.read_text().splitlines()] if args.records.exists() else []
-    )
+    rows = read_rows(args.records)
     names = [n for n in ("best affine", *OURS, *PEERS) if not args.only or n in args.only]
     for key in args.cases:
         done = {row["method"] for row in rows if row["key"] == key}
@@ -116,7 +113,7 @@ def nearest_affine(case: Lesioned) -> Affine:
 
 def by_tool(case: Lesioned, name: str, told: bool) -> dict[str, Transform]:
     """What a peer finds, through files: all of it, and its linear stage."""
-    tool = TOOLS[name.split(",", maxsplit=1)[0]]
+    tool = TOOLS[tool_name(name)]
     tool.load()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)

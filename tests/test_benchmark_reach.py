@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from benchmarks.cases import Case
-from benchmarks.reach import interval, pooled, rows, run, spec, table
-from benchmarks.records import append
+from benchmarks.reach import interval, pooled, run, spec, table
+from benchmarks.records import append, read_rows
 
 from coincide.io import write_image
 from phantom import grid_around, known, known_pair
@@ -58,10 +58,10 @@ def test_a_run_goes_on_where_it_was(tmp_path):
     case = Case("head", "brain", 3, False, tmp_path / "fixed.nii.gz", tmp_path / "moving.nii.gz")
     append(out, row(0, 10, 0.5))
     run(["linear"], [case], 2, 1, 1, out)
-    kept, made = rows(out)
+    kept, made = read_rows(out)
     assert kept == row(0, 10, 0.5), "it is not made again"
     assert (made["start"], made["seconds"] > 0) == (1, True)
     assert made["verdict"] in ("converged", "suspicious", "failed"), "one of one is judged"
     assert made["error"] == pytest.approx(0, abs=2.0)
     run(["linear"], [Case("head", "brain", 3, False, Path("none"), Path("none"))], 2, 1, 1, out)
-    assert len(rows(out)) == 2
+    assert len(read_rows(out)) == 2

@@ -244,7 +244,7 @@ def test_the_network_is_shown_both_images_on_each_other(pair):
 def test_a_small_anatomy_is_shown_larger(pair):
     network = StandIn(0.0)
     network.spacing = 30.0
-    assert float(view(pair.fixed, network.multiple, network.spacing).spacing.max()) < 5.0  # type: ignore[arg-type] - stands in
+    assert float(view(pair.fixed, network).spacing.max()) < 5.0  # type: ignore[arg-type] - stands in
 
 
 def test_the_result_is_the_flow_after_the_linear_part(pair, monkeypatch):
@@ -254,7 +254,7 @@ def test_the_result_is_the_flow_after_the_linear_part(pair, monkeypatch):
     assert found.status is Status.SUCCEEDED
     linear = Pyramid(Linear(iterations=1)).linear
     start = linear.solve(pair).transform
-    grid = view(normalise(pair.fixed), network.multiple, network.spacing)  # type: ignore[arg-type] - stands in
+    grid = view(normalise(pair.fixed), network)  # type: ignore[arg-type] - stands in
     field = exponentiate(refined(waves(tuple(n // 2 for n in grid.shape), height=0.7))[0])
     at = (slice(None), 9, 14, 8)
     place = grid.world((9, 14, 8))

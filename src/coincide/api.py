@@ -117,21 +117,26 @@ def register(
     report(Event("reading"))
     with gathered() as notes:
         pair = open_pair(**sources, time_index=time_index)
-    told = {"progress": report, "found": found or (lambda transform, inverse: None)}
-    run = {"seed": seed, "threads": threads, "device": device, "throw": throw}
-    result = register_pair(pair, chosen, **told, **run)
-    return replace(
-        result, provenance={**result.provenance, "inputs": _described(result, sources), "notes": notes}
+    result = register_pair(
+        pair,
+        chosen,
+        progress=report,
+        found=found or (lambda transform, inverse: None),
+        seed=seed,
+        threads=threads,
+        device=device,
+        throw=throw,
     )
+    return _recorded(result, sources, notes)
 
 
-def _described(result: Registration, sources: dict[str, Any]) -> dict[str, Any]:
-    """What the record says of the inputs, and of the files they came from."""
+def _recorded(result: Registration, sources: dict[str, Any], notes: list[str]) -> Registration:
+    """`result` with what its record says of the files the inputs came from, and of how they were understood."""
     inputs = dict(result.provenance.get("inputs", {}))
     for role, source in sources.items():
         if is_path(source):
             inputs[role] = {**inputs.get(role, {}), **describe_file(source)}
-    return inputs
+    return replace(result, provenance={**result.provenance, "inputs": inputs, "notes": notes})
 
 
 def _check_sources(
@@ -172,20 +177,18 @@ def open_pair(
     time_index: int | None = None,
 ) -> Pair:
     """What `register` is given, opened; arguments and errors as there."""
-    still = open_image(fixed, fixed_mask, time_index=time_index)
-    warped = open_image(moving, moving_mask, time_index=time_index)
+    one = open_image(fixed, fixed_mask, time_index=time_index)
+    other = open_image(moving, moving_mask, time_index=time_index)
     return Pair(
-        fixed=still,
-        moving=warped,
+        fixed=one,
+        moving=other,
         fixed_labels=_maybe(_open_labels, fixed_labels),
         moving_labels=_maybe(_open_labels, moving_labels),
         fixed_points=_maybe(open_points, fixed_points),
         moving_points=_maybe(open_points, moving_points),
         initial=_maybe(open_transform, init),
-        fixed_lesion=_maybe(lambda source: as_mask(_plain(source), still.grid, "fixed_lesion"), fixed_lesion),
-        moving_lesion=_maybe(
-            lambda source: as_mask(_plain(source), warped.grid, "moving_lesion"), moving_lesion
-        ),
+        fixed_lesion=_maybe(as_mask, _plain(fixed_lesion), grid=one.grid, name="fixed_lesion"),
+        moving_lesion=_maybe(as_mask, _plain(moving_lesion), grid=other.grid, name="moving_lesion"),
     )
 
 

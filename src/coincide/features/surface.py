@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from coincide.grid import Grid
 from coincide.image import Image
-from coincide.preprocess.normalise import robust_range
+from coincide.preprocess.normalise import normalise, robust_range
 
 _SMOOTH = 0.7
 """Gaussian on a mask, in voxels: takes the stairs off, and moves the surface by a few hundredths of a voxel."""
@@ -197,8 +197,7 @@ def foreground_levels(image: Image, threshold: float = 0.0) -> Levels | None:
     """
     from skimage.measure import label
 
-    low, high = robust_range(image)
-    values = ((image.data[0] - low) / (high - low)).clamp(-0.1, 1.5).numpy()
+    values = normalise(image.with_mask(None), robust_range(image)).data[0].numpy()
     counted = slice(None) if image.mask is None else image.mask.numpy()
     level = threshold or between(values[counted])
     bright = values > level

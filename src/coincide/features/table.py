@@ -65,12 +65,12 @@ class Features(Checked):
             IntensityError: no voxel counts.
             ResourceError: memory would not suffice.
         """
-        there = () if labels is None else np.unique(labels.numpy())
         require(
             _BYTES * image.grid.size,
             f"measuring {image.grid.size:,} voxels",
             "Crop the image to what is of interest, or resample it coarser.",
         )
+        there = () if labels is None else np.unique(labels.numpy())
         if self.spacing is not None:
             done = parse(f"resample:spacing={self.spacing},interpolation=cubic")(image, labels)
             image, labels = done.image, done.labels
@@ -79,10 +79,11 @@ class Features(Checked):
             raise IntensityError(
                 f"{image.name}: no voxel that counts holds a number. Check the file and its mask."
             )
-        lost = {str(int(name)): {"voxels": 0.0} for name in there if name != 0}
-        return {name: self._of(region) for name, region in found.items()} | {
-            name: row for name, row in lost.items() if name not in found
-        }
+        rows = {name: self._of(region) for name, region in found.items()}
+        for name in there:
+            if name != 0:
+                rows.setdefault(str(int(name)), {"voxels": 0.0})
+        return rows
 
     def _of(self, region: Region) -> dict[str, float]:
         found: dict[str, float] = {"voxels": float(region.inside.sum())}

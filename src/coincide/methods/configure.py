@@ -9,7 +9,7 @@ from coincide.errors import OptionError
 from coincide.methods import METHODS
 from coincide.methods.base import AbstractMethod
 from coincide.methods.classical.bending import Bending
-from coincide.methods.registry import known_similarities, parse
+from coincide.methods.registry import available, known_similarities, parse
 from coincide.options import Count, Whole, build, check_value
 from coincide.similarity import Similarity
 
@@ -116,9 +116,10 @@ def check_lesions(method: AbstractMethod, given: bool) -> None:
         OptionError: it would not.
     """
     if given and not method.heeds_lesions:
+        others = ", ".join(sorted(name for name, cls in available().items() if cls.heeds_lesions))
         raise OptionError(
-            f"method {name_of(method)!r} does not leave lesions out. Take auto, deformable, linear, keypoints or "
-            "regressor; or mask them out with --fixed-mask and --moving-mask."
+            f"method {name_of(method)!r} does not leave lesions out. Take one of {others}; or mask them out with "
+            "--fixed-mask and --moving-mask."
         )
 
 

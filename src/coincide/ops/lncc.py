@@ -77,22 +77,24 @@ def needed(w: Windows) -> np.ndarray | None:
 
 def lncc_reference(warped: Tensor, w: Windows) -> Tensor:
     """The value as a differentiable scalar, in plain torch; `warped` `(1, *shape)`."""
-    safe = w.count.clamp(min=1e-6)
-    mean = box(warped * w.mask, w.radius) / safe
-    variance = (box(warped * warped * w.mask, w.radius) / safe - mean * mean).clamp(min=0)
-    covariance = box(w.fixed * warped * w.mask, w.radius) / safe - w.mean * mean + w.epsilon
+    variance, covariance = _beside(warped, w)
     squared = w.variance * covariance**2 / ((w.variance + w.epsilon) ** 2 * (variance + w.epsilon))
     return -(squared * w.mask).sum() / w.total
 
 
 def local_correlation(warped: Tensor, w: Windows) -> tuple[Tensor, Tensor]:
     """The squared local correlation `(*shape)`, from 0 to 1, and how much the fixed image shows there, `B/(B + ε)`."""
+    variance, covariance = _beside(warped, w)
+    fixed = w.variance + w.epsilon
+    return (covariance**2 / (fixed * (variance + w.epsilon))).clamp(0, 1)[0], (w.variance / fixed)[0]
+
+
+def _beside(warped: Tensor, w: Windows) -> tuple[Tensor, Tensor]:
+    """The variance of `warped` in every window, and its covariance with the fixed image plus ε."""
     safe = w.count.clamp(min=1e-6)
     mean = box(warped * w.mask, w.radius) / safe
-    variance = (box(warped * warped * w.mask, w.radius) / safe - mean * mean).clamp(min=0) + w.epsilon
-    covariance = box(w.fixed * warped * w.mask, w.radius) / safe - w.mean * mean + w.epsilon
-    fixed = w.variance + w.epsilon
-    return (covariance**2 / (fixed * variance)).clamp(0, 1)[0], (w.variance / fixed)[0]
+    variance = (box(warped * warped * w.mask, w.radius) / safe - mean * mean).clamp(min=0)
+    return variance, box(w.fixed * warped * w.mask, w.radius) / safe - w.mean * mean + w.epsilon
 
 
 def lncc(warped: Tensor, w: Windows, gradient: bool = True) -> tuple[float, Tensor | None, Tensor | None]:

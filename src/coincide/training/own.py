@@ -38,7 +38,7 @@ from coincide.io import read_transform
 from coincide.io.atomic import whole_file
 from coincide.methods.base import Status
 from coincide.methods.classical.linear import Linear
-from coincide.methods.learned.pyramid import FINER, view
+from coincide.methods.learned.pyramid import view
 from coincide.methods.learned.view import shown
 from coincide.pair import Pair
 from coincide.similarity import NMI
@@ -224,7 +224,7 @@ def _laid(
             f"{cases[0].title}: is {first.image.dim}-D, but the network takes {network.dim}-D images. Give the "
             "network's options the other dim, or other images."
         )
-    grid = view(first.image, network.multiple, FINER * network.spacing)
+    grid = view(first.image, network)
     _made(folder)
     found = {}
     for number, case in enumerate(cases):

@@ -12,6 +12,7 @@ from coincide.data.synthesis.noise import smooth_noise
 from coincide.data.synthesis.skeleton import CARPALS, METACARPALS, PHALANGES, WAYS
 from coincide.data.synthesis.structures import STRUCTURES
 from coincide.grid import Grid
+from coincide.transforms.linear import rotation_matrix
 
 Rod = tuple[str, np.ndarray, np.ndarray, float, float]
 """Structure (empty: flesh), start and end (mm), radius at either."""
@@ -68,14 +69,7 @@ def limb(rng: np.random.Generator, grid: Grid, name: str, bearing: Bearing, meta
 def _view(rng: np.random.Generator, name: str) -> np.ndarray:
     """The rotation of the limb about its length: hands lie flat, about; knees are seen from the front or the side."""
     angle = rng.normal(0, 15) if name == "hand" else rng.choice((0.0, 90.0)) + rng.normal(0, 8)
-    return _about(np.array([0.0, 1, 0]), angle)
-
-
-def _about(axis: np.ndarray, degrees: float) -> np.ndarray:
-    """Rotation about an axis of length 1, by Rodrigues' formula."""
-    x, y, z = axis
-    cross, angle = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]), np.deg2rad(degrees)
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    return rotation_matrix((0.0, angle, 0.0))
 
 
 def _hand(rng: np.random.Generator, bearing: Bearing) -> tuple[list[Rod], list[Rod], list[Rod]]:
@@ -163,7 +157,7 @@ def _knee(rng: np.random.Generator, bearing: Bearing) -> tuple[list[Rod], list[R
         ("", np.array([3.0, -25, 6]), np.array([6.0, -210, 8]), 50.0, 42.0),
         ("", np.array([3.0, -60, 16]), np.array([3.0, -130, 14]), 44.0, 42.0),
     ]
-    swing, pivot = _about(np.array([1.0, 0, 0]), -90 * bearing.bent), np.array([0.0, 12, 4])
+    swing, pivot = rotation_matrix((-90.0 * bearing.bent, 0.0, 0.0)), np.array([0.0, 12, 4])
     shin = [(n, pivot + swing @ (a - pivot), pivot + swing @ (b - pivot), r0, r1) for n, a, b, r0, r1 in shin]
     bones = [("femur", *part) for part in femur] + [rod for rod in shin if rod[0]]
     bones.append(("patella", _at(rng, 2, 34, -30), _at(rng, 2, 20, -32), 13.0, 11.0))

@@ -116,7 +116,9 @@ LATER = ("necrosis", "oedema", "rim")
 """What tumours consist of. It comes after the other tissues, and is drawn after them, so that pictures without a tumour
 are what they were before there were any."""
 
-TUMOUR_LABELS = (30, 31, 32)
+TUMOUR_LABELS = tuple(
+    STRUCTURES[name].label for name in ("rim of the tumour", "necrosis of the tumour", "oedema")
+)
 """Rim, necrosis and oedema, in the order of `tumour.RIM` and what follows it."""
 
 TISSUES = (*sorted({s.tissue for s in STRUCTURES.values()} - set(LATER)), *LATER)
@@ -137,5 +139,5 @@ def tissue_numbers() -> np.ndarray:
 def in_brain() -> np.ndarray:
     """Whether every label below `LAST` is a part of the brain, or of the fluid in and around it."""
     table = np.zeros(LAST, np.bool_)
-    table[[20, 21, 22, 23, 25, 27, 28, 30, 31, 32, *range(40, 62), 66, 67]] = True
+    table[[20, 21, 22, 23, 25, 27, 28, *TUMOUR_LABELS, *range(40, 62), 66, 67]] = True
     return table

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coincide.data.synthesis import _tumour_kernels
 from coincide.data.synthesis.motion import around
 from coincide.data.synthesis.noise import taper
 from coincide.errors import OptionError
@@ -194,14 +193,13 @@ def _pushed(
 
 
 def _ways(terrain: Terrain, seed: np.ndarray, grid: Grid) -> Tensor:
+    """Length of the shortest way from the voxel `seed` to each, `(1, *shape)` mm, as long as it is for water."""
+    from skimage.graph import MCP_Geometric
+
     white, other, fluid = _SLOW
     slow = np.where(terrain.white, white, np.where(terrain.brain & ~terrain.fluid, other, fluid))
-    shape = (*grid.shape, *[1] * (3 - grid.dim))
-    ways = np.full(shape, 1e6, np.float32)
-    ways[tuple(seed) + (0,) * (3 - grid.dim)] = 0
-    spacing = np.concatenate([grid.spacing, np.ones(3 - grid.dim)]).astype(np.float32)
-    _tumour_kernels.travel(slow.astype(np.float32).reshape(shape), spacing, ways)
-    return torch.from_numpy(ways.reshape(1, *grid.shape))
+    ways, _ = MCP_Geometric(slow, sampling=tuple(grid.spacing.tolist())).find_costs([tuple(seed)])
+    return torch.from_numpy(ways.astype(np.float32))[None]
 
 
 def _cavities(fluid: np.ndarray, grid: Grid) -> np.ndarray:

@@ -33,7 +33,7 @@ def alone(image: Image, labels: Image | None = None) -> dict[str, float]:
     turn = along_world(image.grid)
     upright = turn.image(image)
     seen, box = look(upright, 0)
-    seen.range(1, 99)
+    seen.range(1, 99)  # refuses a constant image
     values, known = seen.values.astype(np.float64), seen.known
     noise = noise_sd(values, known)
     smooth = smoothed(values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
@@ -245,23 +245,42 @@ class Bending(AbstractMethod):
 
     def _descend(self, levels, fixed, moving, start: Transform, pair: Pair, notify=lambda *_: None):
         """The field (voxels) that following `levels` down ends at, and its grid."""
-        grid = levels[0][0]
-        finest = levels[-1][0].size ** (1 / grid.dim)
-        field = torch.zeros((grid.dim, *grid.shape))
-        for number, (target, iterations) in enumerate(levels, start=1):
-            if number > 1:
-                field, _ = unfold(field, self.least_jacobian)
-                field = to_level(field, grid, target)
-            grid = target
-            level = level_of(grid, fixed, moving, start, self.cubic)
+        grids = [grid for grid, _ in levels]
+        finest = grids[-1].size ** (1 / fixed.dim)
 
-            def step(
-                iteration: int, value: float, number: int = number, iterations: int = iterations
-            ) -> None:
-                notify(number, iterations, iteration, value)
+        def follow(number: int, field: torch.Tensor) -> torch.Tensor:
+            iterations = levels[number][1]
+            level = level_of(grids[number], fixed, moving, start, self.cubic)
 
-            field = self._follow(level, field, iterations, finest, start, pair, step)
-        return field, grid
+            def step(iteration: int, value: float) -> None:
+                notify(number + 1, iterations, iteration, value)
+
+            return self._follow(level, field, iterations, finest, start, pair, step)
+
+        field = torch.zeros((fixed.dim, *grids[0].shape))
+        return coarse_to_fine(grids, field, self.least_jacobian, follow), grids[-1]
+
+
+def coarse_to_fine(
+    grids: Sequence[Grid],
+    field: torch.Tensor,
+    least_jacobian: float,
+    follow: Callable[[int, torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    """The field (voxels of the last of `grids`) that levels lead to, each begun where the one before ended, mended.
+
+    Args:
+        grids: of the levels, coarse to fine.
+        field: where to start, voxels of the first.
+        least_jacobian: the smallest determinant that a level may begin with, but for the first.
+        follow: told the number of a level, from 0, and the field there: where that leads to.
+    """
+    for number, grid in enumerate(grids):
+        if number:
+            field, _ = unfold(field, least_jacobian)
+            field = to_level(field, grids[number - 1], grid)
+        field = follow(number, field)
+    return field
 
 
 def level_of(grid: Grid, fixed: Image, moving: Image, start: Transform, cubic: bool = True) -> Level:

@@ -33,7 +33,7 @@ _MARGIN = 8.0
 """Millimetres around the anatomy that the network sees."""
 _FEWEST, _MOST = 100_000, 2_500_000
 """Voxels that the network is shown; an anatomy that takes fewer or more of its own size is shown larger or smaller."""
-FINER = 0.75
+_FINER = 0.75
 """How much finer than what it was trained on a network is shown images. What it has learned of voxels holds for smaller
 ones too: between people, 0.015 to 0.024 of Dice are gained, and 0.2 mm between T1 and T2."""
 _LOOK, _USUAL = 5e-6, 1.5
@@ -162,7 +162,7 @@ def predicted(
         weight: how much smoothness counts beside likeness.
         spacing: mm of the voxels it is shown; 0 takes three quarters of those it was trained on.
     """
-    grid = view(fixed, network.multiple, spacing or FINER * network.spacing)
+    grid = view(fixed, network, spacing)
     images = [
         shown(image, grid, matrix)[None]
         for image, matrix in ((fixed, np.eye(fixed.dim + 1)), (moving, start.matrix))
@@ -185,19 +185,21 @@ def finished(
     return recorder.solution(found.transform, found.inverse, Status.SUCCEEDED)
 
 
-def view(fixed: Image, multiple: int, spacing: float) -> Grid:
-    """The box around the anatomy of the fixed image as a network is shown it, its axes along the world's.
+def view(fixed: Image, network: Any, spacing: float = 0.0) -> Grid:
+    """The box around the anatomy of the fixed image as the network is shown it, its axes along the world's.
 
     Args:
         fixed: image.
-        multiple: of what every length is, voxels.
-        spacing: of the voxels, mm, as long as these are neither too many nor too few.
+        network: which is to see it.
+        spacing: mm of the voxels, as long as these are neither too many nor too few; 0 takes three quarters of those
+            it was trained on.
     """
+    spacing = spacing or _FINER * network.spacing
     start, stop = bounding_box(foreground_weights(fixed, threshold=0.05), share=0.0)
     ends = np.stack(np.meshgrid(*zip(start, stop - 1), indexing="ij"), -1).reshape(-1, fixed.dim)
     corners = fixed.grid.world(ends)
     low, high = corners.min(0) - _MARGIN, corners.max(0) + _MARGIN
     voxels = float(np.prod((high - low) / spacing))
     step = spacing * (voxels / np.clip(voxels, _FEWEST, _MOST)) ** (1 / fixed.dim)
-    shape = multiple * np.ceil((high - low) / step / multiple).astype(int)
+    shape = network.multiple * np.ceil((high - low) / step / network.multiple).astype(int)
     return Grid.from_spacing(tuple(map(int, shape)), step, (low + high - (shape - 1) * step) / 2)

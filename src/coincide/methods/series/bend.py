@@ -11,7 +11,7 @@ from torch import Tensor
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.methods.base import Context
-from coincide.methods.classical.bending import level_of
+from coincide.methods.classical.bending import coarse_to_fine, level_of
 from coincide.methods.classical.deformable import Deformable
 from coincide.methods.series.base import Series
 from coincide.methods.series.smoothing import LEAST, smoothed
@@ -72,18 +72,17 @@ class Bender:
             before: the field of the frame before, from which it goes on where that lays the frame better than none.
         """
         grid, rule = self.grids[0], Rule(force_sigma=_REACH, field_sigma=1.0)
-        level = level_of(grid, self.fixed, frame, start)
+        coarsest = level_of(grid, self.fixed, frame, start)
         field = torch.zeros((grid.dim, *grid.shape))
         if before is not None:
             tried = [field, to_level(before, self.grid, grid)]
-            field = tried[int(np.argmin(compare([level] * 2, tried, self.similarity)))]
-        for number, target in enumerate(self.grids):
-            if number:
-                field, _ = unfold(field, self.least)
-                field, level = to_level(field, grid, target), level_of(target, self.fixed, frame, start)
-            grid = target
-            field = descend(level, field, self.similarity, rule, self.steps)
-        return unfold(field, self.least)[0]
+            field = tried[int(np.argmin(compare([coarsest] * 2, tried, self.similarity)))]
+
+        def follow(number: int, field: Tensor) -> Tensor:
+            level = level_of(self.grids[number], self.fixed, frame, start) if number else coarsest
+            return descend(level, field, self.similarity, rule, self.steps)
+
+        return unfold(coarse_to_fine(self.grids, field, self.least, follow), self.least)[0]
 
     def transform(self, field: Tensor, after: Affine) -> Transform:
         """Reference-world mm → frame-world mm: the field, without folds, and then the linear transform `after`."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -135,8 +136,8 @@ class Session:
         """Take the scores on the disk, which another session may have added to; the seed there, None without a file."""
         if not self.path.exists():
             return None
-        self.scores = read_scores(self.path)
-        seed = json.loads(self.path.read_text(encoding="utf-8")).get("seed", 0)
+        self.scores, record = _read(self.path)
+        seed = record.get("seed", 0)
         if not isinstance(seed, int):
             raise UnreadableFileError(f"{self.path}: holds the seed {seed!r}, expected a whole number.")
         return seed
@@ -159,9 +160,14 @@ def read_scores(path: Path) -> dict[str, dict[str, int]]:
         MissingFileError: there is no such file.
         UnreadableFileError: it holds no scores.
     """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[dict[str, dict[str, int]], dict[str, Any]]:
+    """Scores as `read_scores` returns them, and all that the file holds; errors as there."""
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))["scores"]
-        scores = {str(r): {str(i): int(s) for i, s in of.items()} for r, of in given.items()}
+        record = json.loads(path.read_text(encoding="utf-8"))
+        scores = {str(r): {str(i): int(s) for i, s in of.items()} for r, of in record["scores"].items()}
     except FileNotFoundError as error:
         raise MissingFileError(f"{path}: there are no scores.") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -173,7 +179,7 @@ def read_scores(path: Path) -> dict[str, dict[str, int]]:
         raise UnreadableFileError(
             f"{path}: holds the score {min(wrong)}, expected {min(SCALE)} to {max(SCALE)}."
         )
-    return scores
+    return scores, record
 
 
 def opinions(scores: dict[str, dict[str, int]], images: Sequence[str]) -> list[dict[str, object]]:
