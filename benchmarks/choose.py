@@ -71,6 +71,23 @@ def marked() -> tuple[Pair, Transform]:
     )
 
 
+def outlined(pair: Pair, truth: Transform) -> tuple[Pair, Transform]:
+    """The same pair with masks of the head, one moved like its image."""
+    from scipy import ndimage
+
+    values = ndimage.gaussian_filter(pair.fixed.numpy()[0], 2)
+    parts, _ = ndimage.label(values > 0.1 * values.max())
+    mask = ndimage.binary_fill_holes(parts == np.bincount(parts[parts > 0]).argmax())
+    grid = pair.moving.grid
+    index = np.moveaxis(pair.fixed.grid.index(truth.inverse()(grid.points())), -1, 0)
+    there = ndimage.map_coordinates(np.asarray(mask, np.float32), index, order=1) > 0.5
+    masked = (
+        image.with_mask(torch.from_numpy(inside))
+        for image, inside in zip((pair.fixed, pair.moving), (mask, there))
+    )
+    return Pair(*masked), truth
+
+
 def shifted() -> tuple[Pair, Transform]:
     """A picture and itself turned by 120° and smaller."""
     return turned("mri", 120, 0.8)
@@ -94,13 +111,13 @@ SHOWN: dict[str, Callable[[], tuple[Pair, Transform]]] = {
     "sift": lambda: turned("retina", 35, 0.7),
     "akaze": lambda: turned("camera", -120, 0.8),
     "orb": lambda: turned("camera", 60),
-    "harris:model=thin_plate": lambda: warped("camera"),
+    "harris": lambda: turned("camera", 100, 0.9),
     "surf": lambda: turned("mri", 20, 1.2),
     "keypoints3d:model=rigid": volume,
     "regions": lambda: turned("coins", 35, 0.7),
-    "boundary": warped,
-    "icp:model=similarity": lambda: turned("mri", 150),
-    "cpd": warped,
+    "boundary:transform=similarity": lambda: outlined(*turned("mri", 110, 0.8)),
+    "icp:model=rigid": lambda: outlined(*turned("mri", 150)),
+    "cpd:transform=rigid": lambda: outlined(*turned("mri", -60)),
     "landmarks": marked,
     "phase": shifted,
     "least_squares": lambda: turned("mri", 15),
@@ -110,7 +127,7 @@ SHOWN: dict[str, Callable[[], tuple[Pair, Transform]]] = {
     "bspline": warped,
     "map": warped,
     "deformable": warped,
-    "auto": lambda: warped("camera"),
+    "auto": warped,
 }
 """What each method is shown on."""
 
@@ -128,7 +145,7 @@ def draw(path: Path, methods: list[str]) -> None:
 def tile(spec: str, pair: Pair, truth: Transform) -> np.ndarray:
     """One method before and after, with what it is called and reached, `(rows, columns, 3)` bytes."""
     from PIL import Image as Canvas
-    from PIL import ImageDraw
+    from PIL import ImageDraw, ImageOps
 
     begun = time.process_time()
     found = parse(spec).solve(pair).transform
@@ -138,7 +155,7 @@ def tile(spec: str, pair: Pair, truth: Transform) -> np.ndarray:
     canvas = Canvas.new("RGB", (2 * TILE + 3 * GAP, TILE + WORDS + GAP), (18, 20, 24))
     for left, transform in ((GAP, identity(pair.dim)), (TILE + 2 * GAP, found)):
         shown = Canvas.fromarray(overlaid(pair, transform))
-        shown.thumbnail((TILE, TILE), Canvas.Resampling.LANCZOS)
+        shown = ImageOps.contain(shown, (TILE, TILE), Canvas.Resampling.LANCZOS)
         canvas.paste(shown, (left + (TILE - shown.width) // 2, GAP + (TILE - shown.height) // 2))
     pen = ImageDraw.Draw(canvas)
     pen.text((GAP, TILE + GAP + 6), spec, (235, 238, 242), font_size=15)

@@ -9,6 +9,7 @@ import pytest
 import coincide
 from coincide.cli import main
 from coincide.grid import Grid
+from coincide.methods import METHODS
 from conftest import organ
 
 SHAPE = (20, 22, 24)
@@ -174,6 +175,36 @@ def test_images(refused, good, bad, role):
     message = refused(path, good) if role == "fixed" else refused(good, path)
     assert BAD[bad].lower() in message.lower()
     assert path.name in message
+
+
+FLAT = ("sift", "orb", "akaze", "harris", "surf")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_refuses_what_it_cannot_register(refused, good, method):
+    for bad, says in ((constant, "constant"), (all_nan, "NaN"), (flat, "2-D"), (missing, "no such file")):
+        assert says in refused(good, bad(good.parent), "--method", method)
+    mask = save(good.parent / "mask.nii", np.zeros(SHAPE, np.uint8))
+    assert "empty" in refused(good, good, "--moving-mask", mask, "--method", method)
+    assert "Did you mean" in refused(good, good, "--method", method + "s")
+    assert f"unknown option 'hurry' of method '{method}'" in refused(
+        good, good, "--method", f"{method}:hurry=1"
+    )
+
+
+@pytest.mark.parametrize("method", FLAT)
+def test_methods_for_pictures_refuse_volumes(refused, good, method):
+    assert f"method '{method}' registers 2-D images" in refused(good, good, "--method", method)
+
+
+def test_methods_that_need_more_than_images_say_so(refused, good):
+    for method, says in (
+        ("landmarks", "landmarks"),
+        ("icp:source=points", "points"),
+        ("cpd:source=labels", "labels"),
+        ("boundary:source=labels", "labels"),
+    ):
+        assert says in refused(good, good, "--method", method)
 
 
 def test_images_that_share_no_space_without_a_search(refused, good):

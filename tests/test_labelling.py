@@ -11,7 +11,14 @@ import torch
 import coincide
 from coincide.cli import main
 from coincide.cohort.labelling import label
-from coincide.errors import DimensionError, LabelError, OptionError, OutputError, RegistrationFailedError
+from coincide.errors import (
+    DimensionError,
+    LabelError,
+    MissingFileError,
+    OptionError,
+    OutputError,
+    RegistrationFailedError,
+)
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.io import write_image
@@ -277,3 +284,24 @@ def test_an_atlas_votes_once(tmp_path):
     files = tuple(tmp_path / image.name for image in atlases[0])
     with pytest.raises(OptionError, match="twice"):
         label(target, [files, files], METHOD)
+
+
+def test_a_refused_labelling_registers_nothing_and_leaves_no_folder(tmp_path):
+    target, _, atlases = case(2, 1)
+    told = []
+    with pytest.raises(MissingFileError, match=r"mistyped\.nii\.gz"):
+        label(
+            target,
+            [*atlases, (tmp_path / "mistyped.nii.gz", tmp_path / "labels.nii.gz")],
+            METHOD,
+            shelf=tmp_path / "out" / "atlases",
+            progress=told.append,
+        )
+    assert not told
+
+    def refuse(event):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        label(target, atlases, METHOD, shelf=tmp_path / "out" / "atlases", progress=refuse)
+    assert not list(tmp_path.iterdir())

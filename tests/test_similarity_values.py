@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coincide.similarity import (
+    LNCC,
     MAE,
     MIND,
     MSE,
@@ -38,9 +39,31 @@ def test_linear_maps(gain, offset):
     for similarity in blind:
         assert value(similarity, offset - gain * moving) == pytest.approx(value(similarity, moving), abs=2e-3)
     assert value(NCC(), offset - gain * moving) == pytest.approx(2 - value(NCC(), moving))
+    # of the fixed image no less
+    for similarity in blind:
+        mapped = similarity.prepare(gain * fixed + offset, inside).value(
+            similarity.features(moving, mask=inside), weights
+        )
+        assert mapped == pytest.approx(value(similarity, moving), abs=2e-3)
     if abs(gain - 1) + abs(offset) > 0.1:
         for similarity in (MSE(), MAE(), SSIM(), Dice()):
             assert abs(value(similarity, gain * moving + offset) - value(similarity, moving)) > 1e-4
+
+
+@given(gain=st.floats(0.3, 3), offset=st.floats(-3, 3), sign=st.sampled_from([-1, 1]))
+@settings(max_examples=20, deadline=None)
+def test_local_correlation_sees_neither_contrast_nor_a_bias_field(gain, offset, sign):
+    fixed, other = tissue((24, 26, 22), seed=2), tissue((24, 26, 22), seed=7)
+    moving = shifted(fixed, 1)
+    similarity = LNCC(noise=1e-4)
+    prepared = similarity.prepare(fixed)
+    expected = prepared.value(moving)
+    assert expected < prepared.value(other) - 0.3
+    assert prepared.value(sign * gain * moving + offset) == pytest.approx(expected, abs=1e-3)
+    # the fixed image's too
+    assert similarity.prepare(sign * gain * fixed + offset).value(moving) == pytest.approx(expected, abs=1e-3)
+    ramp = torch.linspace(0.9, 1.1, 24, dtype=torch.float64).reshape(1, -1, 1, 1)
+    assert prepared.value(ramp * (moving + 0.5)) == pytest.approx(expected, abs=0.05)
 
 
 @pytest.mark.parametrize("similarity", [NMI(bins=32, tail=0), Mattes(bins=32)], ids=repr)
@@ -166,7 +189,7 @@ def test_normalised_gradient_fields_see_edges_and_no_sides():
 
 def test_mind_does_not_see_a_slow_change_of_contrast_and_brightness():
     fixed = tissue((24, 26, 22), seed=2)
-    ramp = torch.linspace(0.8, 1.25, 24, dtype=torch.float64).reshape(1, -1, 1, 1)
+    ramp = torch.linspace(0.9, 1.1, 24, dtype=torch.float64).reshape(1, -1, 1, 1)
     similarity = MIND()
     biased = similarity.prepare(fixed).value(similarity.features(ramp * (0.5 - fixed) + 0.2 * ramp))
     other = similarity.prepare(fixed).value(similarity.features(shifted(fixed, 1)))

@@ -150,6 +150,8 @@ def label(
         raise OptionError("no atlas was given; expected one pair of an image and its labels, or more.")
     _check_apart([source for source, _ in atlases])
     fixed = open_image(target, target_mask)
+    for atlas in atlases:  # before the first registration, which takes longer than reading them all
+        _opened(fixed, atlas)
     runs: list[AtlasRun] = []
     with Shelf(shelf, fixed, chosen, seed) as kept:
         for number, atlas in enumerate(atlases, start=1):
@@ -186,8 +188,12 @@ def _check_apart(sources: Sequence[Any]) -> None:
         raise OptionError(f"the atlas {twice} is given twice, and would have two votes. Name it once.")
 
 
-def _carry(fixed: Image, atlas, method, shelf: Shelf, report: Progress, seed, threads, device) -> AtlasRun:
-    """Register one atlas, or take its transform from the shelf, and put its image and labels on the target's grid."""
+def _opened(fixed: Image, atlas: tuple[Any, Any]) -> tuple[Image, Image]:
+    """An atlas's image and labels, which fit each other and the target.
+
+    Raises:
+        InputError: they do not, or cannot be read.
+    """
     source, label_source = atlas
     image, labels = open_image(source), open_image(label_source, kind="label")
     if not image.dim == labels.dim == fixed.dim:
@@ -202,6 +208,12 @@ def _carry(fixed: Image, atlas, method, shelf: Shelf, report: Progress, seed, th
         )
     if not bool((labels.data != 0).any()):
         raise LabelError(f"{labels.name}: holds no label but 0. Check that it belongs to {image.name}.")
+    return image, labels
+
+
+def _carry(fixed: Image, atlas, method, shelf: Shelf, report: Progress, seed, threads, device) -> AtlasRun:
+    """Register one atlas, or take its transform from the shelf, and put its image and labels on the target's grid."""
+    image, labels = _opened(fixed, atlas)
     found = shelf.find(image)
     resumed = found is not None
     if found is None:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ class Shelf:
         """Grey values, labels and field of view of each atlas on the target's grid, on the disk."""
 
     def __enter__(self) -> Shelf:
+        folders = [] if self._folder is None else [self._folder, *self._folder.parents]
+        self._made = [folder for folder in folders if not folder.exists()]
         try:
             if self._folder is not None:
                 self._folder.mkdir(parents=True, exist_ok=True)
@@ -68,6 +71,9 @@ class Shelf:
     def __exit__(self, *problem: object) -> None:
         self.carried.clear()
         self._scratch.cleanup()
+        for folder in self._made:  # nothing was kept: nothing is left
+            with suppress(OSError):
+                folder.rmdir()
 
     def find(self, image: Image) -> Shelved | None:
         """What an earlier run kept of this very atlas, target, method and seed; None where it kept nothing whole."""
