@@ -15,8 +15,8 @@ import numpy as np
 
 from benchmarks.as_method import ToolMethod
 from benchmarks.cases import read_cases
+from benchmarks.classical import opened
 from benchmarks.fingers import angle_error
-from benchmarks.hands import opened
 from benchmarks.methods import TOOLS
 from benchmarks.series import arguments, as_table, measured, record, recorded
 from coincide.methods import AbstractMethod, Status, parse

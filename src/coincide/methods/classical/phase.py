@@ -93,6 +93,8 @@ class Phase(AbstractMethod):
             f"{100 * peak.coherence:.0f} % of the frequencies agree on the shift; the peak is {peak.clearness:.1f} "
             "times as high as the next."
         )
+        if model == "translation":
+            told += " Rotation and size were not looked for."
         weak = peak.coherence < self.least_coherence or peak.clearness < self.least_clearness
         recorder.decide(
             f"{told} That is too little to go by: they may show different things." if weak else told
