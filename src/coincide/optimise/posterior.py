@@ -9,6 +9,7 @@ taken for Gaussian (Laplace).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import linalg, sparse
@@ -26,6 +27,8 @@ _LAGS = 4
 """Voxels up to which the differences of images are looked at for being alike."""
 _SMOOTH = 1.0
 """Gaussian on the images before their slopes are taken, voxels."""
+_SIGNS = 64
+"""Vectors of signs that a trace is estimated by."""
 _DIGITS = 3
 """Digits of what is found about noise and prior: the last bits depend on the number of threads."""
 
@@ -106,32 +109,41 @@ class Posterior:
 
     Args:
         lattice: of the control points.
-        covariance: of the coefficients, mm², `(dim · controls, dim · controls)`.
-        determined: how many coefficients the images, and not the prior, determine.
+        factor: Cholesky's, of the precision of the coefficients, per mm², upper, `(dim · controls, dim · controls)`.
+        determined: how many coefficients the images, and not the prior, determine; an estimate, good to a hundredth.
     """
 
     lattice: Lattice
-    covariance: np.ndarray
+    factor: np.ndarray
     determined: float
 
     @classmethod
     def of(cls, level: Level, field, lattice: Lattice, prior: Prior, noise: Noise) -> Posterior:
         """The posterior about a field (voxels) of a level."""
         _, weights, slopes = _seen(level, field)
-        dim, base = level.grid.dim, _matrix(lattice, level.grid.points().reshape(-1, level.grid.dim))
+        dim, told = level.grid.dim, lattice.energy_matrix(prior.precision(lattice))
         share = noise.number / noise.variance / max(float(weights.sum()), 1e-12)
-        size = int(np.prod(lattice.shape))
-        seen, told = np.zeros((dim * size, dim * size)), lattice.energy_matrix(prior.precision(lattice))
+        size = len(told)
+        seen = np.zeros((dim * size, dim * size))
         for a in range(dim):
             for b in range(a + 1):
-                diagonal = sparse.diags_array((share * weights * slopes[a] * slopes[b]).ravel())
-                part = (base.T @ diagonal @ base).toarray()
+                part = _products(lattice, share * weights * slopes[a] * slopes[b])
                 seen[a * size : (a + 1) * size, b * size : (b + 1) * size] = part
                 seen[b * size : (b + 1) * size, a * size : (a + 1) * size] = part
-        precision = seen + np.kron(np.eye(dim), told)
-        covariance = linalg.cho_solve(linalg.cho_factor(precision), np.eye(len(precision)))
-        covariance = (covariance + covariance.T) / 2
-        return cls(lattice, covariance, float((covariance * seen).sum()))
+        factor, _ = linalg.cho_factor(seen + np.kron(np.eye(dim), told))
+        # the trace of covariance times `seen`, by random signs (Hutchinson 1990): a third of an inverse's cost
+        signs = np.random.default_rng(0).choice((-1.0, 1.0), (len(seen), _SIGNS))
+        determined = (linalg.cho_solve((factor, False), seen @ signs) * signs).sum() / _SIGNS
+        return cls(lattice, factor, float(determined))
+
+    @cached_property
+    def covariance(self) -> np.ndarray:
+        """Of the coefficients, mm², `(dim · controls, dim · controls)`."""
+        (inverted,) = linalg.get_lapack_funcs(("potri",), (self.factor,))
+        found, failed = inverted(self.factor)
+        assert not failed, "a factor of Cholesky's has an inverse"
+        upper = np.triu(found)
+        return upper + np.triu(upper, 1).T
 
     def deviations(self, points: np.ndarray) -> np.ndarray:
         """Standard deviation of the displacement along each axis of the world, mm, at `points` `(number, dim)`."""
@@ -154,6 +166,21 @@ class Posterior:
 def rounded(value: float) -> float:
     """`value` to a few digits."""
     return float(f"{value:.{_DIGITS}g}")
+
+
+def _products(lattice: Lattice, weights: np.ndarray) -> np.ndarray:
+    """The weighted sums over a lattice's voxels, `weights` `(*shape)`, of the products of any two of its splines.
+
+    The splines are products of one along each axis, so that one axis can be summed over after the other.
+    """
+    for along in lattice.axes:
+        matrix = along.matrix
+        pairs = (matrix[:, :, None] * matrix[:, None, :]).reshape(len(matrix), -1)
+        weights = np.tensordot(weights, pairs, axes=(0, 0))
+    controls = [along.controls for along in lattice.axes]
+    apart = weights.reshape([n for each in controls for n in (each, each)])
+    order = [*range(0, 2 * len(controls), 2), *range(1, 2 * len(controls), 2)]
+    return apart.transpose(order).reshape(int(np.prod(controls)), -1)
 
 
 def _matrix(lattice: Lattice, points: np.ndarray) -> sparse.csr_array:

@@ -9,7 +9,7 @@ import torch
 
 from coincide.errors import DimensionError, TransformError
 from coincide.grid import Grid
-from coincide.ops.field import invert
+from coincide.ops.field import inverse
 from coincide.ops.sample import sample
 from coincide.transforms.base import Transform
 
@@ -84,4 +84,4 @@ def _turn(vectors: torch.Tensor, matrix: np.ndarray) -> torch.Tensor:
 
 def invert_world(vectors: torch.Tensor, grid: Grid) -> torch.Tensor:
     """The vectors (mm) of the inverse of `x ↦ x + u(x)`, on the same grid."""
-    return to_world(invert(to_voxels(vectors, grid)), grid)
+    return to_world(inverse(to_voxels(vectors, grid)), grid)

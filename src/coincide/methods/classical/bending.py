@@ -17,7 +17,7 @@ from coincide.methods.base import AbstractMethod, Context, Solution, Status
 from coincide.methods.classical.linear import Linear, Starts, linear_similarity, normalised
 from coincide.methods.parts import INVERSE, Part, level_parts, linear_parts
 from coincide.methods.recorder import Recorder
-from coincide.ops.field import invert
+from coincide.ops.field import inverse
 from coincide.ops.memory import DEFORMED, require
 from coincide.ops.sample import sample, sample_affine
 from coincide.ops.smooth import gaussian
@@ -156,7 +156,7 @@ class Bending(AbstractMethod):
             recorder.say("inverse", "computing the inverse")
             field, grid = tapered(field, grid)
             field, _ = unfold(field, self.least_jacobian)
-            backward = Displacement(to_world(invert(field), grid), grid)
+            backward = Displacement(to_world(inverse(field), grid), grid)
         transform = start @ Displacement(to_world(field, grid), grid)
         solution = recorder.solution(transform, backward @ start.inverse(), Status.SUCCEEDED)
         # after a start that was given no linear part has run

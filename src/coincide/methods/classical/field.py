@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from coincide.grid import Grid
-from coincide.ops.field import invert
+from coincide.ops.field import inverse
 from coincide.ops.memory import DEFORMED, require
 from coincide.regularity.folding import unfold
 from coincide.transforms.base import Transform
@@ -57,7 +57,7 @@ def settled(field: Displacement, linear: Affine, least_jacobian: float) -> Field
     voxels, mended = unfold(field.voxel_vectors(), least_jacobian)
     if mended:
         field = Displacement(to_world(voxels, field.grid), field.grid)
-    backward = Displacement(to_world(invert(voxels), field.grid), field.grid)
+    backward = Displacement(to_world(inverse(voxels), field.grid), field.grid)
     return Fielded(linear @ field, backward @ linear.inverse(), mended)
 
 

@@ -22,7 +22,7 @@ from coincide.pair import Pair
 from coincide.similarity import MSE, Similarity
 from coincide.transforms.base import Transform
 
-_ACROSS = {2: 14.0, 3: 6.0}
+_ACROSS = {2: 14.0, 3: 8.0}
 """Control points along the grid's size: what is known of each with each of the others must fit the memory."""
 _VOXELS = 60_000
 """Voxels at most that the posterior is worked out from."""
@@ -58,7 +58,8 @@ class Map(Bending):
             before, the last stands at `finest`. Noise hides there what the control points could follow.
         amplitude: standard deviation of each component of the displacement before the images are seen, mm; 0 finds it.
         length: over which the displacement is smooth, mm; 0 takes one and a half distances of the control points.
-        spacing: distance of the control points, mm; 0 takes a 14th of the grid's size in pictures and a 6th in volumes.
+        spacing: distance of the control points, mm; 0 takes a 14th of the grid's size in pictures and an 8th in
+            volumes.
         rounds: times that deformation, noise and amplitude are found in turn on every level.
 
     Raises:
