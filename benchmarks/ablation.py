@@ -27,6 +27,7 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "contrasts of each image": {"task.data.alike": 1.0},
     "artefacts": {"task.data.artefacts.rate": 0.0},
     "bending": {"task.data.bend.amount": 0.0},
+    "both orders of the images": {"options.symmetric": False},
     "average of weights": {"average": 0.0},
     "warm-up": {"schedule.warm_up": 0},
     "16 bits": {"precision": "float32"},

@@ -108,6 +108,17 @@ def test_swapped_images_give_the_negative(dim):
         torch.testing.assert_close(one, -other, atol=1e-5, rtol=0)
 
 
+def test_one_order_alone_is_another_network_with_the_same_weights():
+    both, alone = (stirred(symmetric=way) for way in (True, False))
+    fixed, moving = torch.rand(2, 1, 1, 16, 16, 16)
+    weight = torch.tensor([1.0])
+    with torch.no_grad():
+        mean = both(fixed, moving, weight)[0]
+        there, back = alone(fixed, moving, weight)[0], alone(moving, fixed, weight)[0]
+    assert float((there + back).abs().max()) > 0.01
+    torch.testing.assert_close(mean, (there - back) / 2, atol=1e-5, rtol=0)
+
+
 def test_the_weight_is_heard_and_scales_of_intensity_are_not():
     network = stirred()
     fixed, moving = torch.rand(2, 1, 1, 16, 16, 16)

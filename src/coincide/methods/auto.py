@@ -166,7 +166,8 @@ _ENOUGH = 125.0
 """Voxels along the anatomy's size on the finest level between two people or two contrasts, 1.25 mm on a brain (`fast`
 leaves the last level out): what is finer costs twice the time, and adds .006 to the Dice of brains and nothing across
 contrasts; `accurate` goes there."""
-_LOCAL = Deformable()
+# what is crumpled more than this, the inverse cannot follow to half a voxel between its own
+_LOCAL = Deformable(least_jacobian=0.12)
 _MOTION = Deformable(coarsest=18.0, force_sigma=2.0, momentum=0.2, least_jacobian=0.15)
 _MIND = Deformable(force_sigma=4.0, field_sigma=2.0, momentum=0.2)
 _NMI = Deformable(force_sigma=3.0, field_sigma=1.5, momentum=0.0)

@@ -31,6 +31,8 @@ class PyramidNetwork(nn.Module):
         rounds: how often each lattice is gone through, coarse to fine; the last is the first of the encoder's.
         spacing: mm of the input's voxels.
         norm: of the encoder, one of `blocks.NORMS`.
+        symmetric: whether both orders of the images are asked; with one alone a step takes half the heads' time, and
+            swapped images give another field.
 
     Raises:
         OptionError: more lattices to go through than there are.
@@ -44,6 +46,7 @@ class PyramidNetwork(nn.Module):
         rounds: tuple[int, ...] = (1, 2, 2),
         spacing: float = 2.0,
         norm: str = "instance",
+        symmetric: bool = True,
     ) -> None:
         super().__init__()
         if not 0 < len(rounds) <= len(channels):
@@ -58,6 +61,7 @@ class PyramidNetwork(nn.Module):
             "rounds": list(rounds),
             "spacing": spacing,
             "norm": norm,
+            "symmetric": symmetric,
         }
         self.dim, self.spacing, self.rounds = dim, spacing, rounds
         self.multiple = 2 ** len(channels)
@@ -65,7 +69,7 @@ class PyramidNetwork(nn.Module):
         self.body = Hourglass(dim, channels, 0, inward=2**dim, norm=norm)
         self.narrow = nn.ModuleList(convolution(dim, n, matched, size=1) for n in wide)
         self.trust = nn.ParameterList(nn.Parameter(torch.tensor(-1.0)) for _ in wide)
-        self.heads = nn.ModuleList(_Head(dim, matched + (12 if dim == 3 else 4), n) for n in wide)
+        self.heads = nn.ModuleList(_Head(dim, matched + (12 if dim == 3 else 4), n, symmetric) for n in wide)
 
     def forward(self, fixed: Tensor, moving: Tensor, weight: Tensor) -> list[Tensor]:
         """The velocities from fixed to moving.
@@ -121,8 +125,9 @@ class _Head(nn.Module):
     already where both images have one contrast; what is learned on top of it begins with nothing.
     """
 
-    def __init__(self, dim: int, matched: int, hidden: int) -> None:
+    def __init__(self, dim: int, matched: int, hidden: int, symmetric: bool) -> None:
         super().__init__()
+        self.symmetric = symmetric
         steps = torch.from_numpy(offsets(dim)).float()
         self.steps: Tensor
         self.register_buffer("steps", steps, persistent=False)
@@ -137,12 +142,16 @@ class _Head(nn.Module):
 
     def forward(self, one: Tensor, other: Tensor, asked: Tensor) -> Tensor:
         """`(batch, matched, *shape)` twice, and `(batch, 1)` logarithms of weights, to `(batch, dim, *shape)`."""
-        likeness = torch.cat([correlations(one, other), correlations(other, one)])
+        orders = [(one, other), (other, one)] if self.symmetric else [(one, other)]
+        likeness = torch.cat([correlations(a, b) for a, b in orders])
         shares = torch.softmax(torch.exp(self.steepness) * mean(likeness), 1)
         where = mean(torch.einsum("bo...,od->bd...", shares, self.steps).float())
-        x = self.first(torch.cat([likeness, torch.cat([one, other])], 1))
-        scale, shift = self.tuned(torch.cat([asked, asked])).float().chunk(2, 1)
+        x = self.first(torch.cat([likeness, torch.cat([a for a, _ in orders])], 1))
+        scale, shift = self.tuned(torch.cat([asked] * len(orders))).float().chunk(2, 1)
         wide = (...,) + (None,) * (one.ndim - 2)
         x = self.second(x * (1 + scale[wide]) + shift[wide])
-        there, back = (where + self.last(x).float()).chunk(2)
+        further = where + self.last(x).float()
+        if not self.symmetric:
+            return further
+        there, back = further.chunk(2)
         return (there - back) / 2
