@@ -2,12 +2,13 @@
 
     python -m benchmarks.tumour --records tumour.jsonl --table tumour.md
 
-Real brains under known transforms (`tumour_cases`): tumours grown into a T1 brain that are larger or smaller later; and
-one patient's own metastasis between contrasts, and in T1c with itself. Between contrasts the truth is as good as the
-series lie on each other, which rigid registrations put at 1.5 mm (`tumour_native`). Centroid: how far the middle of the
-moving lesion, carried onto the fixed image, is from where the truth carries it. Dice: of these two. Volume: by how much
-the one is larger or smaller. Tissue: mean error (mm) of places outside the lesions, within 40 mm of their middle and
-everywhere. `best affine` is the affine transform nearest to the truth there: no linear method can be asked for more.
+Real brains under known transforms (`tumour_cases`), bent or moved alone: tumours grown into a T1 brain that are larger
+or smaller later; and one patient's own metastasis between contrasts, in T1c with itself, and with itself in a contrast
+made from it. Between real contrasts the truth is as good as the series lie on each other, which rigid registrations
+put at 1.5 mm (`tumour_native`). Centroid: how far the middle of the moving lesion, carried onto the fixed image, is
+from where the truth carries it. Dice: of these two. Volume: by how much the one is larger or smaller. Tissue: mean
+error (mm) of places outside the lesions, within 40 mm of their middle and everywhere. `best affine` is the affine
+transform nearest to the truth there: no linear method can be asked for more.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from benchmarks.methods import TOOLS
 from benchmarks.peers.base import Job
 from benchmarks.peers.greedy import AFFINE
 from benchmarks.records import append, read_rows
-from benchmarks.tumour_cases import Lesioned, grown_cases, own_cases
+from benchmarks.tumour_cases import Lesioned, grown_case, own_case
 from coincide.image import Image
 from coincide.io import write_image
 from coincide.methods import parse
@@ -37,11 +38,19 @@ from coincide.transforms.displacement import Displacement
 from coincide.transforms.linear import Affine
 from coincide.transforms.resample import resample
 
-GROWN = (("1000", 1, 1.4), ("1036", 2, 0.6), ("1006", 3, 1.4))
-OWN = (("t1n", "t1c", False, "linear"), ("t1n", "t2f", True, "bent"), ("t1c", "t1c", True, "bent"))
 CASES: dict[str, Callable[[], Lesioned]] = {
-    **{f"grown{n}": (lambda each=each: grown_cases((each,))[0]) for n, each in enumerate(GROWN)},
-    **{f"own{n}": (lambda each=each: own_cases((each,))[0]) for n, each in enumerate(OWN)},
+    "grown0": lambda: grown_case("1000", 1, 1.4),
+    "grown1": lambda: grown_case("1036", 2, 0.6),
+    "grown2": lambda: grown_case("1006", 3, 1.4),
+    "moved0": lambda: grown_case("1001", 4, 1.0, bends=False),
+    "moved1": lambda: grown_case("1128", 5, 1.4, bends=False),
+    "moved2": lambda: grown_case("1007", 6, 0.6, bends=False),
+    "own0": lambda: own_case("t1n", "t1c", 100, bends=False),
+    "own1": lambda: own_case("t1n", "t2f", 100, bends=True),
+    "own2": lambda: own_case("t1c", "t1c", 100, bends=True),
+    "own3": lambda: own_case("t1c", "t1c", 103, bends=False),
+    "own4": lambda: own_case("t1c", "t1c", 104, bends=False, recoloured=True),
+    "own5": lambda: own_case("t1c", "t1c", 105, bends=True, recoloured=True),
 }
 OURS = {
     "linear": ("auto:transform=affine", False),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from coincide.transforms.resample import positions
 
 DATA = DEFAULT_CASES.parent
 _TURNED, _BENT = Motion(8, 8, 0.04, 0.01), Bend(6.0, (60.0, 30.0))
+NAMES = {"t1n": "T1", "t1c": "T1c", "t2f": "FLAIR"}
 _WHITE, _FLUID = (44, 45), (4, 11, 49, 50, 51, 52)
 """Labels of the brain data: white matter, ventricles."""
 
@@ -54,12 +55,15 @@ class Lesioned:
     healthy: np.ndarray
 
 
-def grown_cases(seeds: tuple[tuple[str, int, float], ...]) -> list[Lesioned]:
-    """Follow-up of tumours grown into brains: person, seed, and the later radius as a share of the earlier one."""
-    return [_grown(*each) for each in seeds]
+def grown_case(person: str, seed: int, growth: float, bends: bool = True) -> Lesioned:
+    """Follow-up of a tumour grown into a brain.
 
-
-def _grown(person: str, seed: int, growth: float) -> Lesioned:
+    Args:
+        person: whose brain.
+        seed: of tumour, motion and noise.
+        growth: the later radius as a share of the earlier one.
+        bends: whether the brain is bent besides; else all that moves is the head, and what the tumour pushes aside.
+    """
     rng = np.random.default_rng(seed)
     image = open_image(DATA / "brain" / f"{person}_t1.nii.gz", DATA / "brain" / f"{person}_mask.nii.gz")
     labels = open_image(DATA / "brain" / f"{person}_labels.nii.gz", kind="label").numpy()[0]
@@ -73,7 +77,7 @@ def _grown(person: str, seed: int, growth: float) -> Lesioned:
     here = np.moveaxis(image.grid.points(), -1, 0)
     fixed, lesion = _seen(image, ill, here, False, bright, rng)
     linear, flow = random_affine(rng, _TURNED, image.grid.centre), random_flow(rng, _BENT, image.grid)
-    flows = [each for each in (flow, ill.change) if each is not None]
+    flows = [each for each in (flow if bends else None, ill.change) if each is not None]
     grid = _grid_of(image.grid, linear)
     origins = positions(linear.inverse(), grid, 0, grid.shape[0]).numpy()
     for each in flows:
@@ -81,7 +85,7 @@ def _grown(person: str, seed: int, growth: float) -> Lesioned:
     moving, later = _seen(image, ill, origins, True, bright, rng)
     moving = Image(torch.from_numpy(moving), grid, name=f"{person}, later")
     return Lesioned(
-        f"{person}, {growth:g}×",
+        f"{person}, {growth:g}×" + ("" if bends else ", moved"),
         "grown",
         False,
         Image(torch.from_numpy(fixed), image.grid, name=person),
@@ -120,24 +124,36 @@ def _seen(
     return np.maximum(values, 0).astype(np.float32), np.isin(part, (RIM, NECROSIS))
 
 
-def own_cases(wanted: tuple[tuple[str, str, bool, str], ...]) -> list[Lesioned]:
-    """One patient's metastasis under transforms made up: the two contrasts, whether it bends, and a word for that."""
+def own_case(here: str, there: str, seed: int, bends: bool, recoloured: bool = False) -> Lesioned:
+    """One patient's metastasis under a transform made up.
+
+    Args:
+        here: the fixed image: `"t1n"`, `"t1c"` or `"t2f"`.
+        there: the moving one.
+        seed: of motion, contrast and noise.
+        bends: whether the head is bent, and not moved alone.
+        recoloured: whether the moving image is given another contrast, by a curve that neither rises nor falls.
+    """
     folder = DATA / "tumour"
-    images = {name: open_image(folder / f"met00110_{name}.nii.gz") for name in ("t1n", "t1c", "t2f")}
+    images = {name: open_image(folder / f"met00110_{name}.nii.gz") for name in NAMES}
     around = _box(images["t1n"])
     images = {name: _boxed(image, around) for name, image in images.items()}
-    lesion, names = _cyst(images["t1c"]), {"t1n": "T1", "t1c": "T1c", "t2f": "FLAIR"}
-    return [
-        _moved(
-            images[a],
-            images[b],
-            lesion,
-            np.random.default_rng(100 + seed),
-            bends,
-            f"{names[a]}–{names[b]}, {how}",
-        )
-        for seed, (a, b, bends, how) in enumerate(wanted)
-    ]
+    rng, moving = np.random.default_rng(seed), images[there]
+    if recoloured:
+        moving = moving.with_data(torch.from_numpy(_recoloured(moving.numpy(), rng)))
+    told = f"{NAMES[here]}–{NAMES[there]}" + (" in another contrast" if recoloured else "")
+    case = _moved(
+        images[here], moving, _cyst(images["t1c"]), rng, bends, f"{told}, {'bent' if bends else 'moved'}"
+    )
+    return replace(case, multimodal=here != there or recoloured)
+
+
+def _recoloured(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Another contrast: dark fluid bright, bright tissue in between, air as it was."""
+    marks = np.percentile(values[values > 0], (1, 15, 40, 60, 80, 99))
+    heights = np.array([1.0, 0.85, 0.45, 0.3, 0.5, 0.7]) + rng.uniform(-0.05, 0.05, 6)
+    changed = np.interp(values, np.concatenate([[0], marks]), np.concatenate([[0], heights]))
+    return np.where(values > 0, marks[-1] * changed, 0).astype(np.float32)
 
 
 def _box(image: Image) -> np.ndarray:
@@ -185,7 +201,7 @@ def _moved(
     brain = fixed.numpy()[0] > 0
     healthy = _healthy(rng, fixed.grid, brain, lesion, truth, grid, later)
     shown = Image(torch.from_numpy(values.clip(0).astype(np.float32)), grid, name=moving.name)
-    return Lesioned(name, "its own", fixed is not moving, fixed, shown, lesion, later, truth, healthy)
+    return Lesioned(name, "its own", False, fixed, shown, lesion, later, truth, healthy)
 
 
 def _healthy(rng, grid, brain, lesion, truth, moving_grid, moving_lesion, number: int = 2000) -> np.ndarray:
