@@ -4,9 +4,10 @@ python -m benchmarks.preprocess --log steps.jsonl [--cases hands lung_0004_0006 
 python -m benchmarks.preprocess --log steps.jsonl --table  (prints the tables of what the log holds, and runs nothing)
 
 Both images are processed; the transform found is scored on the landmarks and labels as they are. `{voxel}` in a step is
-the longest edge of the image's voxels, mm, `{twice}` twice that; `reference=other` is the other image of the pair, and
-changes the moving image alone. `hands` stands for the five hands onto each other, `…~` for a case with its images
-exchanged. Each run is a line of the log as soon as it ends, and what the log holds is not run again.
+the longest edge of the image's voxels, mm, `{twice}` twice that, `{thinned}` the spacing that `thin` would leave;
+`reference=other` is the other image of the pair, and changes the moving image alone. `hands` stands for the five hands
+onto each other, `…~` for a case with its images exchanged, `…/4` for one whose slices were averaged by fours before any
+step. Each run is a line of the log as soon as it ends, and what the log holds is not run again.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ import numpy as np
 
 from benchmarks.cases import DEFAULT_CASES, Case, read_cases
 from benchmarks.records import append, read_rows
+from benchmarks.slices import thickened
 from coincide.api import open_pair
 from coincide.errors import InputError
 from coincide.image import Image
 from coincide.measures.overlap import dice, present
 from coincide.measures.summary import measure_points
 from coincide.pair import Pair
+from coincide.preprocess.orientation import along_world
 from coincide.preprocess.pipeline import parse
+from coincide.preprocess.steps.slices import Thin
 from coincide.registration import register
 from coincide.transforms.resample import resample
 
@@ -77,12 +81,13 @@ def main() -> None:
     options = parser.parse_args()
     rows = read_rows(options.log)
     if not options.table:
-        done = {(row["case"], row["steps"]) for row in rows}
+        done = {(row["case"], row["steps"], row.get("preset", "fast")) for row in rows}
         cases = chosen(options.cases, options.data)
         for steps, case in itertools.product(options.steps, cases):
-            if (case.name, steps) not in done:
+            if (case.name, steps, options.preset) not in done:
                 rows.append(run(case, steps, options.preset))
                 append(options.log, rows[-1])
+    rows = [row for row in rows if row.get("preset", "fast") == options.preset]
     hands, others = ([r for r in rows if (r["task"] == "hand_xray") == flat] for flat in (True, False))
     print_hands(hands)
     print_volumes(others)
@@ -95,11 +100,12 @@ def chosen(names: list[str], table: Path) -> list[Case]:
     for name in names:
         if name == "hands":
             cases += hands(table.parent / "hand_xray")
-        elif name.removesuffix("~") not in known:
+        elif name.partition("/")[0].removesuffix("~") not in known:
             raise SystemExit(f"{name}: is no case. Known: hands, {', '.join(known)}.")
         else:
-            case = known[name.removesuffix("~")]
-            cases.append(exchanged(case) if name.endswith("~") else case)
+            plain = name.partition("/")[0]
+            case = known[plain.removesuffix("~")]
+            cases.append(replace(exchanged(case) if plain.endswith("~") else case, name=name))
     return cases
 
 
@@ -107,7 +113,6 @@ def exchanged(case: Case) -> Case:
     """The case with its images exchanged."""
     return replace(
         case,
-        name=case.name + "~",
         fixed=case.moving,  # type: ignore[arg-type] - a pair has both
         moving=case.fixed,
         fixed_labels=case.moving_labels,
@@ -137,8 +142,16 @@ def hands(folder: Path) -> list[Case]:
 
 def run(case: Case, steps: str, preset: str) -> dict[str, Any]:
     """A line of the log; its value is None where the step cannot be done on these images."""
-    row: dict[str, Any] = {"case": case.name, "task": case.task, "steps": steps, "value": None, "unit": ""}
+    row: dict[str, Any] = {
+        "case": case.name,
+        "task": case.task,
+        "steps": steps,
+        "preset": preset,
+        "value": None,
+    }
     pair = open_pair(case.fixed, case.moving)
+    if factor := int(case.name.partition("/")[2] or 0):
+        pair = Pair(thickened(pair.fixed, factor), thickened(pair.moving, factor))
     begun = time.process_time()
     try:
         pair = Pair(
@@ -158,8 +171,13 @@ def run(case: Case, steps: str, preset: str) -> dict[str, Any]:
 
 def processed(image: Image, other: Image, steps: str, moving: bool) -> Image:
     """An image after the steps, of which those that look at the other image are done on the moving one alone."""
-    edge = float(image.grid.spacing.max())
-    parts = steps.replace("{voxel}", f"{edge:.4f}").replace("{twice}", f"{2 * edge:.4f}").split("|")
+    # rounded up: a radius must reach the neighbour
+    edge = np.ceil(image.grid.spacing.max() * 1e4) / 1e4
+    steps = steps.replace("{voxel}", f"{edge:.4f}").replace("{twice}", f"{2 * edge:.4f}")
+    if "{thinned}" in steps:
+        thin = Thin().target(along_world(image.grid).image(image)).spacing
+        steps = steps.replace("{thinned}", "x".join(f"{s:.9g}" for s in thin))
+    parts = steps.split("|")
     parts = [part for part in parts if part.strip() and (moving or "reference=other" not in part)]
     return parse("|".join(parts))(image, aids={"other": other}).image if parts else image
 

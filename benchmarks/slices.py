@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from benchmarks.cases import DEFAULT_CASES
 from coincide.grid import Grid
@@ -69,11 +70,7 @@ def scores(truth: Image, factor: int) -> np.ndarray:
     shape = truth.grid.shape
     even = truth.grid.cropped([0] * len(shape), [*shape[:-1], shape[-1] // factor * factor])
     truth = Image(truth.data[..., : even.shape[-1]].contiguous(), even, name=truth.name)
-    thick = truth.data.reshape(*truth.data.shape[:-1], -1, factor).mean(-1)
-    affine = even.affine.copy()
-    affine[:-1, -2] *= factor
-    affine[:-1, -1] += even.affine[:-1, -2] * (factor - 1) / 2
-    given = Image(thick, Grid(tuple(thick.shape[1:]), affine), name=truth.name)
+    given = thickened(truth, factor)
     steps = [
         "resample:spacing=1",
         "resample:spacing=1,interpolation=cubic",
@@ -82,6 +79,16 @@ def scores(truth: Image, factor: int) -> np.ndarray:
     ]
     found = [compared(Image(parse(s)(given).image.data, even), truth) for s in steps]
     return np.array([(f["psnr_db"], f["ssim"]) for f in found])
+
+
+def thickened(image: Image, factor: int) -> Image:
+    """Slices along the last axis averaged, `factor` to each thick one; what is left over at the end is cut off."""
+    data = image.data[..., : image.grid.shape[-1] // factor * factor]
+    thick = data.to(torch.float32).reshape(*data.shape[:-1], -1, factor).mean(-1)
+    affine = image.grid.affine.copy()
+    affine[:-1, -2] *= factor
+    affine[:-1, -1] += image.grid.affine[:-1, -2] * (factor - 1) / 2
+    return Image(thick, Grid(tuple(thick.shape[1:]), affine), name=image.name)
 
 
 if __name__ == "__main__":

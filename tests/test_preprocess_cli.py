@@ -119,6 +119,10 @@ def test_the_steps_are_listed(capsys):
         (["scan.nii.gz", "--out", "o.nii", "--out-labels", "l.nii", "--steps", "n4"], 2, "needs --labels"),
         (["scan.nii.gz", "--out", "o.nii", "--steps", "n5"], 3, "Did you mean 'n4'"),
         (["scan.nii.gz", "--out", "o.txt", "--steps", "gaussian:sigma=3"], 3, "no image format"),
+        (["scan.nii.gz", "--out", "o.nii", "--out-mask", "m.foo", "--steps", "n4"], 3, "m.foo: the suffix"),
+        (["scan.nii.gz", "--out", "o.foo", "--undo", "done.json"], 3, "o.foo: the suffix"),
+        (["scan.nii.gz", "--out", "o.nii", "--undo", "done.json", "--interp", "lin"], 3, "mean 'linear'"),
+        (["scan.nii.gz", "--out", "o.nii", "--steps", "n4", "--interp", "label"], 2, "--interp goes with"),
         (["scan.nii.gz", "--out", "o.nii", "--steps", "threshold:at=1e9"], 3, "nothing is left"),
         (["scan.nii.gz", "--out", "o.nii", "--recipe", "none.toml"], 3, "no such recipe"),
         (["scan.nii.gz", "--out", "o.nii", "--recipe", "scan.nii.gz"], 3, "no recipe in TOML"),
@@ -149,8 +153,35 @@ def test_what_cannot_be_done_is_refused_and_nothing_is_written(
     (folder / "done.json").write_text(json.dumps(done.record))
     before = {path: path.read_bytes() for path in sorted(folder.iterdir())}
     assert main(["preprocess", *arguments]) == code
-    assert says in " ".join(capsys.readouterr().err.split())
+    said = " ".join(capsys.readouterr().err.split())
+    assert says in said
+    assert ".partial" not in said
+    if "suffix" in said:
+        assert "step 1" not in said
     assert {path: path.read_bytes() for path in sorted(folder.iterdir())} == before
+
+
+def test_labels_that_are_lost_are_named(folder, capsys):
+    labels = read_image(folder / "labels.nii.gz", kind="label")
+    labels.data[0, 5, 6, 4] = 7
+    write_image(labels, folder / "speck.nii.gz")
+    command = ["preprocess", str(folder / "scan.nii.gz"), "--steps", "resample:spacing=20"]
+    files = ["--out", str(folder / "o.nii"), "--out-labels", str(folder / "l.nii")]
+    assert main([*command, "--labels", str(folder / "speck.nii.gz"), *files]) == 0
+    assert "no voxel is left of label 7:" in " ".join(capsys.readouterr().err.split())
+    assert main([*command, "--labels", str(folder / "labels.nii.gz"), *files]) == 0
+    assert "no voxel" not in capsys.readouterr().err
+
+
+def test_what_is_laid_back_is_taken_for_what_the_user_says(folder):
+    command = ["preprocess", str(folder / "scan.nii.gz"), "--steps", "resample:spacing=8"]
+    files = ["--out", str(folder / "p.nii"), "--out-labels", str(folder / "l.nii")]
+    assert main([*command, "--labels", str(folder / "labels.nii.gz"), *files]) == 0
+    undo = ["preprocess", str(folder / "l.nii"), "--undo", str(folder / "p.json"), "--out"]
+    assert main([*undo, str(folder / "u.nii")]) == 0
+    assert main([*undo, str(folder / "v.nii"), "--interp", "linear"]) == 0
+    assert set(np.unique(read_image(folder / "u.nii").numpy())) == {0, 3}
+    assert len(np.unique(read_image(folder / "v.nii").numpy())) > 2
 
 
 @pytest.mark.parametrize("name", [name for name in STEPS if name != "brain"])

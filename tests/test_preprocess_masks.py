@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from coincide.cli import main
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.preprocess.pipeline import parse, step
 from coincide.preprocess.step import Sample
+from coincide.transforms import rigid
 from phantom import grid_around, picture
 
 GRID = grid_around(3, (5.0, 6.0, 8.0))
@@ -102,7 +104,7 @@ def test_lungs_are_segmented(shared_data, case, steps):
 
 
 @pytest.mark.slow
-def test_the_brain_of_a_head_is_found():
+def test_the_brain_of_a_head_is_found(tmp_path):
     from importlib import resources
     from importlib.util import find_spec
 
@@ -122,3 +124,15 @@ def test_the_brain_of_a_head_is_found():
     places = plain.grid.world(np.argwhere(plain.mask.numpy()))
     assert done.mask.numpy()[tuple(np.rint(done.grid.index(places)).astype(int).T)].all()
     assert done.mask.sum() == plain.mask.sum()
+    # another header: what comes out turns with it; and twice is the same
+    turn = rigid((5, -4, 6), (20, -9, 3), np.zeros(3)).matrix
+    oblique = Image(head_.data, Grid(head_.grid.shape, turn @ head_.grid.affine), name="oblique")
+    assert torch.equal(parse("brain")(oblique).image.mask, parse("brain")(head_).image.mask)
+    written = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        files = ["--out", str(tmp_path / name / "o.nii"), "--out-mask", str(tmp_path / name / "m.nii")]
+        assert main(["preprocess", str(folder / "atlas.nii.gz"), "--steps", "brain", *files]) == 0
+        written.append({p.name: p.read_bytes() for p in sorted((tmp_path / name).iterdir())})
+    assert written[0] == written[1]
+    assert set(written[0]) == {"o.nii", "o.json", "m.nii"}

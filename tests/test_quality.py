@@ -223,5 +223,9 @@ def test_the_command_measures_alone_and_beside_a_reference(tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["reference"]["rmse"] == pytest.approx(12, rel=0.05)
     assert main(["quality", noisy]) == 0
-    assert "snr" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert shown.split()[:2] == ["measure", "value"]
+    assert "snr" in shown
+    assert main(["quality", noisy, "--reference", clean]) == 0
+    assert "beside the reference: ssim" in capsys.readouterr().out
     assert main(["quality", str(tmp_path / "none.nii")]) == 3

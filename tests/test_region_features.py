@@ -320,6 +320,10 @@ def test_the_command_writes_csv_and_json(tmp_path, capsys):
     capsys.readouterr()
     assert main(["features", scan, "--json", "--groups", "shape"]) == 0
     assert "sphericity" in json.loads(capsys.readouterr().out)["image"]
+    assert "fewer than" not in capsys.readouterr().err
+    write_image(Image((head(grid.points()) > 0.97).astype(int) * 9, grid, "label"), tmp_path / "speck.nii.gz")
+    assert main(["features", scan, "--labels", str(tmp_path / "speck.nii.gz"), "--spacing", "25"]) == 0
+    assert "region 9: fewer than 8 voxels count at 25 mm" in " ".join(capsys.readouterr().err.split())
     assert main(["features", scan, "--groups", "shape,colour"]) == 3
     assert main(["features", scan, "--out", str(tmp_path / "f.txt")]) == 3
     assert "as .csv or .json" in capsys.readouterr().err

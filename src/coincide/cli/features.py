@@ -47,6 +47,7 @@ def features(
         _check(out, [image, labels, mask])
     [opened] = open_images(image, mask=mask, time_index=time_index)
     found = chosen(opened, None if labels is None else open_image(labels, kind="label"))
+    _warn_of_few(found, spacing, 2**opened.dim)
     if out is None:
         _show(found, as_json)
         return 0
@@ -56,6 +57,16 @@ def features(
         scratch.write_text(as_text(found, out.suffix.lower()), encoding="utf-8")
     console.out.print(f"{out}: {len(next(iter(found.values())))} features of {len(found)} regions")
     return 0
+
+
+def _warn_of_few(found: dict[str, dict[str, float]], spacing: float | None, few: int) -> None:
+    """Say which labels are too small to be measured."""
+    names = [name for name, row in found.items() if row["voxels"] < few]
+    if names:
+        at = "" if spacing is None else f" at {spacing:g} mm"
+        console.warn(
+            f"region {', '.join(names)}: fewer than {few} voxels count{at}; trust no form or texture."
+        )
 
 
 def as_text(found: dict[str, dict[str, float]], suffix: str) -> str:

@@ -46,6 +46,9 @@ def preprocess(
         ),
     ] = None,
     time_index: a.TimeIndex = None,
+    interp: Annotated[
+        str, typer.Option(metavar="auto|linear|label", help="What --undo takes IMAGE for; auto looks at it.")
+    ] = "auto",
     list_steps: Annotated[
         bool, typer.Option("--list", help="List the steps with their options and units.")
     ] = False,
@@ -66,11 +69,17 @@ def preprocess(
         raise typer.BadParameter("expected one of --steps, --recipe and --undo.")
     if undo is not None and any(path is not None for path in (mask, labels, out_mask, out_labels)):
         raise typer.BadParameter("--undo takes IMAGE and --out alone; undo masks and labels one by one.")
+    if undo is None and interp != "auto":
+        raise typer.BadParameter("--interp goes with --undo; steps have options of their own.")
     if undo is not None:
-        return _undo(image, undo, out, time_index)
+        return _undo(image, undo, out, time_index, interp)
     pipeline = _chosen(steps, recipe)
     _check(pipeline, [image, mask, labels], out, out_mask, out_labels, labels is not None)
     done = _run(pipeline, image, mask, labels, time_index)
+    if done.lost:
+        console.warn(
+            f"no voxel is left of label {', '.join(map(str, done.lost))}: too thin for the new grid, or cut away."
+        )
     _write(done, out, out_mask, out_labels, _inputs(pipeline, image, mask, labels))
     console.out.print(f"{out}: {' | '.join(step.name for step in pipeline.steps)}, {done.image.grid!r}")
     return 0
@@ -119,11 +128,14 @@ def _check(
 ) -> None:
     """Refuse, before any work, what could not be written or would overwrite what is read."""
     from coincide.errors import OutputError
+    from coincide.io.images import check_suffix
 
     if out_labels is not None and not has_labels:
         raise typer.BadParameter("--out-labels needs --labels.")
     targets = [path for path in (out, out_mask, out_labels, record_path(out)) if path is not None]
     taken = {path.resolve() for path in (*inputs, *map(Path, pipeline.references)) if path is not None}
+    for path in targets[:-1]:
+        check_suffix(path)
     for number, path in enumerate(targets):
         if path.resolve() in taken:
             raise OutputError(
@@ -207,18 +219,21 @@ def _write(done: Processed, out: Path, out_mask: _File, out_labels: _File, input
         (scratch / record_path(out).name).write_text(text + "\n", encoding="utf-8")
 
 
-def _undo(image: Path, record: Path, out: Path, time_index: int | None) -> int:
+def _undo(image: Path, record: Path, out: Path, time_index: int | None, interp: str) -> int:
     from coincide.cli.apply import open_for
-    from coincide.errors import OutputError
+    from coincide.errors import OutputError, unknown
     from coincide.io import write_image
-    from coincide.io.images import check_time_index
+    from coincide.io.images import check_suffix, check_time_index
     from coincide.preprocess.pipeline import undo
 
     if out.resolve() in (image.resolve(), record.resolve()):
         raise OutputError(f"{out}: would overwrite what --undo reads. Name another file.")
+    if interp not in ("auto", "linear", "label"):
+        raise unknown("value of --interp", interp, ("auto", "linear", "label"))
+    check_suffix(out)
     pipeline, grids = read_record(record)
     check_time_index(time_index, image)
-    found: Image = open_for(image, "auto", time_index)
+    found: Image = open_for(image, interp, time_index)
     write_image(undo(pipeline, grids, found), out)
     console.out.print(f"{out}: {image.name} on the grid before {' | '.join(s.name for s in pipeline.steps)}")
     return 0

@@ -42,7 +42,19 @@ def quality(
     if as_json:
         print(json.dumps(as_plain(found), indent=2, allow_nan=False))
         return 0
-    from coincide.cli.tables import measures_table
-
-    console.out.print(measures_table(found))
+    _show(found)
     return 0
+
+
+def _show(found: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from coincide.cli.tables import as_number
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("measure")
+    table.add_column("value", justify="right")
+    for section, values in found.items():
+        for name, value in values.items():
+            table.add_row(name if section == "alone" else f"beside the {section}: {name}", as_number(value))
+    console.out.print(table)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import numpy as np
 
-from coincide.errors import IntensityError, unknown
+from coincide.errors import IntensityError, OptionError, unknown
 from coincide.features.appearance import appearance, histogram
 from coincide.features.region import Region, regions
 from coincide.features.shape import position, shape
@@ -21,6 +21,8 @@ GROUPS = ("shape", "position", "appearance", "texture")
 MORE = ("histogram",)
 """What is measured only where it is asked for: a number for each bin."""
 
+_FEW = 4
+"""Voxels along an axis below which a field of view holds no features."""
 _BYTES = 160
 """Peak bytes for each voxel of the image, measured on 128³."""
 
@@ -62,6 +64,7 @@ class Features(Checked):
 
         Raises:
             LabelError: the labels lie on another grid.
+            OptionError: the spacing leaves next to no voxels.
             IntensityError: no voxel counts.
             ResourceError: memory would not suffice.
         """
@@ -72,6 +75,7 @@ class Features(Checked):
         )
         there = () if labels is None else np.unique(labels.numpy())
         if self.spacing is not None:
+            self._check(image)
             done = parse(f"resample:spacing={self.spacing},interpolation=cubic")(image, labels)
             image, labels = done.image, done.labels
         found = regions(image, labels)
@@ -84,6 +88,14 @@ class Features(Checked):
             if name != 0:
                 rows.setdefault(str(int(name)), {"voxels": 0.0})
         return rows
+
+    def _check(self, image: Image) -> None:
+        field = image.grid.spacing * image.grid.shape
+        if (np.ceil(field / self.spacing - 1e-6) < np.minimum(image.grid.shape, _FEW)).any():
+            raise OptionError(
+                f"{image.name}: a spacing of {self.spacing:g} mm leaves fewer than {_FEW} voxels along an axis of its "
+                f"{' × '.join(f'{s:.4g}' for s in field)} mm. Take a finer one."
+            )
 
     def _of(self, region: Region) -> dict[str, float]:
         found: dict[str, float] = {"voxels": float(region.inside.sum())}

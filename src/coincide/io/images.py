@@ -117,11 +117,20 @@ def write_image(image: Image, path: str | Path, like_dtype: Any = None) -> None:
         DimensionError: the format cannot hold as many dimensions or channels.
         GeometryError: the format cannot hold where the image lies.
     """
+    _module(check_suffix(path)).write(image, path, like_dtype)
+
+
+def check_suffix(path: str | Path) -> str:
+    """The name of the module that writes images of this suffix.
+
+    Raises:
+        OutputError: none does.
+    """
     name = _format(path, WRITES)
     if name is None:
         known = ", ".join(suffix for suffixes in WRITES.values() for suffix in suffixes)
         raise OutputError(f"{path}: the suffix names no image format that can be written. Known: {known}.")
-    _module(name).write(image, path, like_dtype)
+    return name
 
 
 def as_image(

@@ -95,6 +95,14 @@ class Processed:
         """After the last step."""
         return self.stages[-1].labels
 
+    @property
+    def lost(self) -> tuple[int, ...]:
+        """The labels before the first step of which no voxel is left after the last; in order."""
+        before, after = self.stages[0].labels, self.stages[-1].labels
+        if before is None or after is None:
+            return ()
+        return tuple(int(v) for v in np.setdiff1d(before.numpy(), [0, *np.unique(after.numpy())]))
+
     def back(self, found: Image) -> Image:
         """Something that lies in the world after the last step, on the grid before the first one; zero outside."""
         return undo(self.pipeline, [stage.image.grid for stage in self.stages[:-1]], found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -30,10 +30,13 @@ class Untilt(GridStep):
     Args:
         angle: degrees by which the slices, stacked upwards, were moved to the front with each mm; 0 takes the header's
             word.
+        distance: what the header's slice distance is where `angle` is given: that of the slices' planes, or the feed
+            of the table from one to the next, which is 1/cos(angle) of it.
     """
 
     name: ClassVar[str] = "untilt"
     angle: Annotated[float, Range(-60, 60)] = 0.0
+    distance: Literal["planes", "feed"] = "planes"
 
     def __call__(self, sample: Sample, aids: Mapping[str, Image]) -> Sample:
         if sample.image.dim != 3:
@@ -73,7 +76,9 @@ class Untilt(GridStep):
         order = np.argmax(np.abs(grid.direction), axis=0).tolist()
         affine = grid.affine.copy()
         up, front = order.index(2), order.index(1)
-        step = grid.spacing[up] * np.sign(grid.direction[2, up])
+        if self.distance == "feed":
+            affine[:-1, up] *= np.cos(np.deg2rad(self.angle))
+        step = np.linalg.norm(affine[:-1, up]) * np.sign(grid.direction[2, up])
         affine[:-1, up] += (
             step
             * np.tan(np.deg2rad(self.angle))

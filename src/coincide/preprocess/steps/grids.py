@@ -118,14 +118,15 @@ def voxels(margin: float, grid: Grid) -> np.ndarray:
 
 
 def respaced(image: Image, spacing: np.ndarray) -> Grid:
-    """A grid of another `spacing` (mm) along the same axes, over the same field of view.
+    """A grid of another `spacing` (mm) along the same axes, over the same field of view: all of it and less than one
+    voxel more.
 
     Its voxels are laid out from the box of those that count: what was put round these moves none.
     """
     grid = image.grid
     box = [slice(0, n) for n in grid.shape] if image.mask is None else box_of(image.mask.numpy())
     start, stop = np.array([s.start for s in box]), np.array([s.stop for s in box])
-    number = np.maximum(np.round((stop - start) * grid.spacing / spacing - 1e-6), 1)
+    number = np.maximum(np.ceil((stop - start) * grid.spacing / spacing - 1e-6), 1)
     # in index positions of the old grid
     size = spacing / grid.spacing
     first = (start + stop - number * size) / 2
