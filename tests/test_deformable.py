@@ -325,3 +325,13 @@ def test_the_trace_tells_every_level_and_the_value_falls():
         assert min(values) <= values[0]
     assert [s.seconds for s in steps] == sorted(s.seconds for s in steps)
     assert solution.seconds["deformable"] > 0
+
+
+def test_thick_slices_are_told_of():
+    thick = Grid.from_spacing((60, 70, 16), (3.0, 3.0, 12.0), (-90.0, -105.0, -90.0))
+    images = [
+        picture(grid, None, name=name) for name, grid in (("fine", grid_around(3, 5.0)), ("thick", thick))
+    ]
+    told = [text for text in Deformable(iterations=(3,)).solve(Pair(*images)).decisions if "as thick" in text]
+    assert len(told) == 1
+    assert told[0].startswith("thick: slices of 12 mm are 4.0 times")

@@ -41,6 +41,8 @@ _WORK, _MOST_STEPS = 40_000_000, 100
 """Voxels times steps that any level may take, as they cost little; and the steps that are enough for every level."""
 _TRIAL_VOXELS, _TRIAL_STEPS = 150_000, 30
 """Trials go on to the second level only where it is smaller than this; and the steps they take on each."""
+_THICK = 3.0
+"""Times the width of a voxel from which slices are told of."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,10 @@ class Bending(AbstractMethod):
         """The solution that a deformation after `start` leads to, for images that are normalised already."""
         if start is pair.initial:
             recorder.decide("The deformation starts from the initial transform that was given, as it is.")
+        for image in (fixed, moving):
+            told = _told_of_slices(image)
+            if told:
+                recorder.decide(told)
         with recorder.timed("deformable"):
             levels = self.grids(fixed)
             field, grid = self._deform(levels, fixed, moving, start, pair, recorder)
@@ -259,6 +265,17 @@ class Bending(AbstractMethod):
 
         field = torch.zeros((fixed.dim, *grids[0].shape))
         return coarse_to_fine(grids, field, self.least_jacobian, follow), grids[-1]
+
+
+def _told_of_slices(image: Image) -> str:
+    """What a person should know of slices that are thick; nothing where they are not."""
+    thin, thick = image.grid.spacing.min(), image.grid.spacing.max()
+    if thick < _THICK * thin:
+        return ""
+    return (
+        f"{image.name}: slices of {thick:.3g} mm are {thick / thin:.1f} times as thick as its voxels are wide; between "
+        "them the deformation rests on its own smoothness. Between series of one visit take a rigid transform."
+    )
 
 
 def coarse_to_fine(
