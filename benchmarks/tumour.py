@@ -172,18 +172,35 @@ def scores(case: Lesioned, way: Transform) -> dict[str, float]:
     }
 
 
+GROUPS = {
+    "moved": ("moved0", "moved1", "moved2", "own3", "own4"),
+    "bent": ("grown0", "grown1", "grown2", "own2", "own5"),
+    "between series that lie on each other to 1.4 mm": ("own0", "own1"),
+}
+"""Cases by what their truth is."""
+
+
 def as_table(rows: list[dict]) -> str:
-    """Markdown: a row for each case and method."""
-    lines = [
-        "| case | lesion | method | centroid, mm | Dice | volume, % | tissue near, mm | all tissue, mm | CPU s |",
-        "|---" * 9 + "|",
-    ]
-    for key in dict.fromkeys(row["key"] for row in rows):
-        for row in sorted((r for r in rows if r["key"] == key), key=lambda r: "linear" not in r["method"]):
-            numbers = f"{row['centroid']:.2f} | {row['dice']:.3f} | {row['volume']:+.0f} | {row['near']:.2f}"
-            words = f"{row['case']} | {row['made']} | {row['method']}"
-            lines.append(f"| {words} | {numbers} | {row['all']:.2f} | {row['seconds']:.0f} |")
-    return "\n".join([*lines, ""])
+    """Markdown: for each group of cases one table, methods down and cases across, linear ones first."""
+    lines = []
+    for told, keys in GROUPS.items():
+        own = [row for row in rows if row["key"] in keys]
+        shown = [key for key in keys if any(row["key"] == key for row in own)]
+        names = {row["key"]: f"{row['case'].removesuffix(', moved')} ({row['made']})" for row in own}
+        methods = list(dict.fromkeys(row["method"] for row in own))
+        lines += [f"**{told}**", "", f"| method | {' | '.join(names[key] for key in shown)} | CPU s |"]
+        lines.append("|---" * (len(shown) + 2) + "|")
+        for method in sorted(methods, key=lambda m: "linear" not in m and "affine" not in m):
+            mine = {row["key"]: row for row in own if row["method"] == method}
+            cells = [_cell(mine[key]) if key in mine else "" for key in shown]
+            seconds = np.mean([row["seconds"] for row in mine.values()])
+            lines.append(f"| {method} | {' | '.join(cells)} | {seconds:.0f} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _cell(row: dict) -> str:
+    return f"{row['centroid']:.2f}, {row['dice']:.2f}, {row['volume']:+.0f} %, {row['near']:.2f}"
 
 
 if __name__ == "__main__":
