@@ -4,7 +4,7 @@ python -m benchmarks.preprocess --log steps.jsonl [--cases hands lung_0004_0006 
 python -m benchmarks.preprocess --log steps.jsonl --table  (prints the tables of what the log holds, and runs nothing)
 
 Both images are processed; the transform found is scored on the landmarks and labels as they are. `{voxel}` in a step is
-the longest edge of the image's voxels, mm, `{twice}` twice that, `{thinned}` the spacing that `thin` would leave;
+the longest edge of the image's voxels, mm, `{twice}` twice that, `{thinned}` the spacing after `thin`, if it cuts any;
 `reference=other` is the other image of the pair, and changes the moving image alone. `hands` stands for the five hands
 onto each other, `…~` for a case with its images exchanged, `…/4` for one whose slices were averaged by fours before any
 step. Each run is a line of the log as soon as it ends, and what the log holds is not run again.
@@ -25,7 +25,7 @@ from benchmarks.cases import DEFAULT_CASES, Case, read_cases
 from benchmarks.records import append, read_rows
 from benchmarks.slices import thickened
 from coincide.api import open_pair
-from coincide.errors import InputError
+from coincide.errors import InputError, OptionError
 from coincide.image import Image
 from coincide.measures.overlap import dice, present
 from coincide.measures.summary import measure_points
@@ -175,11 +175,19 @@ def processed(image: Image, other: Image, steps: str, moving: bool) -> Image:
     edge = np.ceil(image.grid.spacing.max() * 1e4) / 1e4
     steps = steps.replace("{voxel}", f"{edge:.4f}").replace("{twice}", f"{2 * edge:.4f}")
     if "{thinned}" in steps:
-        thin = Thin().target(along_world(image.grid).image(image)).spacing
-        steps = steps.replace("{thinned}", "x".join(f"{s:.9g}" for s in thin))
+        steps = steps.replace("{thinned}", "x".join(f"{s:.9g}" for s in thinned(image)))
     parts = steps.split("|")
     parts = [part for part in parts if part.strip() and (moving or "reference=other" not in part)]
     return parse("|".join(parts))(image, aids={"other": other}).image if parts else image
+
+
+def thinned(image: Image) -> np.ndarray:
+    """The spacing that `thin` would leave, along right, front and up, mm: the image's own where it cuts nothing."""
+    upright = along_world(image.grid).image(image)
+    try:
+        return Thin().target(upright).spacing
+    except OptionError:
+        return upright.grid.spacing
 
 
 def score(case: Case, found: Any) -> tuple[float, str]:

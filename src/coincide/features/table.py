@@ -75,7 +75,7 @@ class Features(Checked):
         )
         there = () if labels is None else np.unique(labels.numpy())
         if self.spacing is not None:
-            self._check(image)
+            self._check(image, self.spacing)
             done = parse(f"resample:spacing={self.spacing},interpolation=cubic")(image, labels)
             image, labels = done.image, done.labels
         found = regions(image, labels)
@@ -89,11 +89,11 @@ class Features(Checked):
                 rows.setdefault(str(int(name)), {"voxels": 0.0})
         return rows
 
-    def _check(self, image: Image) -> None:
+    def _check(self, image: Image, spacing: float) -> None:
         field = image.grid.spacing * image.grid.shape
-        if (np.ceil(field / self.spacing - 1e-6) < np.minimum(image.grid.shape, _FEW)).any():
+        if (np.ceil(field / spacing - 1e-6) < np.minimum(image.grid.shape, _FEW)).any():
             raise OptionError(
-                f"{image.name}: a spacing of {self.spacing:g} mm leaves fewer than {_FEW} voxels along an axis of its "
+                f"{image.name}: a spacing of {spacing:g} mm leaves fewer than {_FEW} voxels along an axis of its "
                 f"{' × '.join(f'{s:.4g}' for s in field)} mm. Take a finer one."
             )
 
