@@ -110,6 +110,17 @@ def test_the_network_alone_is_near_and_says_the_same_frame_by_frame():
         assert np.allclose(one.matrix, other.matrix, atol=1e-3)
 
 
+def test_a_frame_that_lies_far_from_its_neighbours_is_searched_for():
+    series, truth = film(noise=1.0)
+    truth[6] = rigid(130, (-10, 12), (2.0, 1.0))
+    frames = list(series.frames)
+    frames[6] = pictured(GRID, truth[6], name="x" * 7, noise=1.0)
+    found = Sequence(model="rigid", network="none", finish="optimiser").follow(
+        frames[0], Series(tuple(frames), 0.1, "film")
+    )
+    assert errors(found, truth).max() < 0.6
+
+
 def test_volumes_are_followed_from_frame_to_frame():
     grid = Grid.from_spacing((28, 30, 26), 3.0, (-40.0, -44.0, -38.0))
     truth = [rigid((0, 0, 3.0 * n), (1.5 * n, -n, 0.5 * n), (0.0, 0, 0)) for n in range(4)]

@@ -23,10 +23,11 @@ from coincide.methods.series.framewise import Framewise
 from coincide.methods.series.smoothing import LEAST, smoothed
 from coincide.networks import chosen
 from coincide.networks.sequence import Course, Memory
-from coincide.optimise.linear import Problem, generators, optimise_linear
+from coincide.optimise.linear import Fit, Problem, generators, optimise_linear
 from coincide.optimise.progress import Event
 from coincide.optimise.starts import score
 from coincide.options import Count, NotNegative, build
+from coincide.pair import Pair
 from coincide.preprocess.foreground import foreground_weights, moments
 from coincide.preprocess.normalise import normalise
 from coincide.preprocess.shrink import shrink
@@ -38,6 +39,8 @@ _SIDE = 128
 """Pixels along each side of what the network is shown of a frame."""
 _AT_A_TIME = 16
 """Frames whose features are worked out together."""
+_LOST = 0.8
+"""Share of what frames gain over unrelated images, in their middle, below which one is searched for from everywhere."""
 _FINER = 4
 """How much coarser than the finest the level is on which the optimiser takes up what the network says, about."""
 
@@ -173,11 +176,20 @@ class Sequence(AbstractSeriesMethod):
         levels = self._levels(reference, starts is not None)
         basis = generators(self._linear, frame.centre, frame.radius)
         new = [int(n) for n in series.new]
-        found, last = {}, np.eye(series.dim + 1)
+        found, gains, last = {}, [], np.eye(series.dim + 1)
         for n in new:
             context.progress(Event("series", f"frame {n + 1} of {len(series)}", fraction=n / len(series)))
             tried = ([] if starts is None else [starts[n]]) + ([] if self.direction == "alone" else [last])
-            found[n] = last = self._optimised(normalise(series.frames[n]), levels, basis, tried)
+            moving = normalise(series.frames[n])
+            fit = self._optimised(moving, levels, basis, tried)
+            if gains and self.similarity.worst - fit.value < _LOST * np.median(gains):
+                pair = Pair(reference, series.frames[n])
+                far = Linear(self._linear, self.similarity).solve(pair).transform
+                assert isinstance(far, Affine), "that is what it finds"
+                again = self._optimised(moving, levels[-1:], basis, [far.matrix])
+                fit = min(fit, again, key=lambda each: each.value)
+            gains.append(self.similarity.worst - fit.value)
+            found[n] = last = fit.matrix
         kept, last = [], np.eye(series.dim + 1)
         for n, origin in enumerate(series.origins):
             told = last if starts is None else starts[n]
@@ -200,9 +212,9 @@ class Sequence(AbstractSeriesMethod):
         levels: list[tuple[float, Problem]],
         basis: np.ndarray,
         starts: list[np.ndarray],
-    ) -> np.ndarray:
-        """Where the best of `starts` leads to."""
-        matrix = starts[0]
+    ) -> Fit:
+        """Where the best of `starts` leads to, and the value on the last level."""
+        fit = Fit(starts[0], float("inf"), 0)
         for number, (spacing, level) in enumerate(levels):
             moving = shrink(frame, spacing)
             problem = replace(
@@ -212,10 +224,11 @@ class Sequence(AbstractSeriesMethod):
                 mask=None if moving.mask is None else moving.mask.float(),
                 _held={},
             )
+            begun = fit.matrix
             if number == 0 and len(starts) > 1:
-                matrix = min(starts, key=lambda start: score(problem, start, self.similarity.worst))
-            matrix = optimise_linear(problem, matrix, basis, self.iterations, 0.003 * spacing).matrix
-        return matrix
+                begun = min(starts, key=lambda start: score(problem, start, self.similarity.worst))
+            fit = optimise_linear(problem, begun, basis, self.iterations, 0.003 * spacing)
+        return fit
 
 
 class Live:
