@@ -137,7 +137,13 @@ def as_table(rows: list[dict], dim: int, cases: list[str]) -> str:
     heads = [name.removeprefix("hand_").replace("_", " ← ") if dim == 2 else name for name in cases]
     heads += ["mean"] if dim == 2 else []
     lines = ["| method | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
-    for group, specs in groups(dim).items():
+    listed = groups(dim)
+    named = {spec for specs in listed.values() for spec in specs}
+    others = dict.fromkeys(spec for case, spec in found if case in cases and spec not in named)
+    for group, all_specs in {**listed, "others": tuple(others)}.items():
+        specs = [spec for spec in all_specs if any((case, spec) in found for case in cases)]
+        if not specs:
+            continue
         lines.append(f"| *{group}* |" + " |" * len(heads))
         for spec in specs:
             own = [found.get((case, spec)) for case in cases]
