@@ -322,7 +322,8 @@ def test_the_optimiser_mends_what_the_network_missed(monkeypatch):
     assert error_mm(found.transform, bend, grid) < 0.6 * error_mm(Affine(np.eye(4)), bend, grid)
 
 
-def test_the_shipped_network_finds_how_a_made_up_brain_was_bent():
+@pytest.mark.parametrize("name", ["pyramid", "recurrent"])
+def test_the_shipped_network_finds_how_a_made_up_brain_was_bent(name):
     recipe = Synthesis(
         shape=(64, 80, 64),
         spacing=(2.5, 2.5, 2.5),
@@ -332,7 +333,7 @@ def test_the_shipped_network_finds_how_a_made_up_brain_was_bent():
         bend=Bend(5.0, (32.0, 16.0)),
         artefacts=Artefacts(rate=0.0),
     )
-    network, before, after = shipped("pyramid"), [], []
+    network, before, after = shipped(name), [], []
     for seed in range(2):
         example = draw(recipe, 10**6 + seed)
         images = normalise(example.pair.fixed), normalise(example.pair.moving)

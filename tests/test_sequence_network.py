@@ -107,6 +107,18 @@ def test_a_gradient_reaches_every_parameter(dim):
     assert not silent
 
 
+@pytest.mark.parametrize("dim", [2, 3])
+def test_a_gradient_reaches_every_parameter_of_the_textbooks_network(dim):
+    torch.manual_seed(1)
+    made, shape = FlattenedNetwork(dim, side=6, hidden=5), (12,) * dim
+    course = made(
+        torch.rand(1, 4, 1, *shape), torch.tensor([[True, True, False, True]]), torch.rand(1, 1, *shape)
+    )
+    course.causal.square().sum().backward()
+    silent = [n for n, p in made.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not silent
+
+
 def test_causal_knows_nothing_of_what_comes_and_both_does():
     made, item = network(), batch(FILMS, 1)
     later = item["frames"].clone()
@@ -171,13 +183,16 @@ def test_it_learns_one_series_by_heart(name):
     assert off[-1] < 0.6 * off[0]
 
 
-def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path):
+@pytest.mark.parametrize("name", ["sequence", "flattened"])
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(name, tmp_path):
     task = {
         "longest": 4,
+        "objective": "places" if name == "sequence" else "parameters",
         "data": {"shape": 32, "spacing": [7.0, 8.0], "frames": 4, "anatomies": ["blobs"]},
     }
     options = {key: list(value) if isinstance(value, tuple) else value for key, value in SMALL.items()}
-    recipe = Recipe("sequence", options, task, steps=4, batch=1, checkpoint=2, validate=4, kept_back=2)
+    options = options if name == "sequence" else {"side": 8, "hidden": 16}
+    recipe = Recipe(name, options, task, steps=4, batch=1, checkpoint=2, validate=4, kept_back=2)
     recipe = replace(recipe, precision="float32")
     whole = train(recipe, tmp_path / "whole")
 

@@ -122,19 +122,22 @@ def field_parts(pair: Pair, network: str) -> tuple[Part, Part]:
     return Part(network, 0, _LOOK * voxels), Part("inverse", 0, INVERSE * voxels)
 
 
-def linear_part(linear: Linear | None, pair: Pair, recorder: Recorder) -> tuple[Affine | None, Image, Image]:
+def linear_part(
+    linear: Linear | None, pair: Pair, recorder: Recorder, flat: bool = False
+) -> tuple[Affine | None, Image, Image]:
     """The linear part before a network's field, None where the images do not overlap, and both images normalised.
 
     Args:
         linear: what finds it; an affine registration by NMI where left out.
-        pair: 3-D, with a linear initial transform or none.
+        pair: with a linear initial transform or none.
         recorder: of the run.
+        flat: whether the network takes 2-D images too.
 
     Raises:
-        DimensionError: 2-D images.
+        DimensionError: 2-D images that the network does not take.
         OptionError: a deformable initial transform.
     """
-    if pair.dim != 3:
+    if pair.dim != 3 and not flat:
         raise DimensionError("the shipped network knows volumes, found 2-D images. Use auto.")
     if pair.initial is not None and not isinstance(pair.initial, Affine):
         raise OptionError(

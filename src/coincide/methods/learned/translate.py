@@ -33,9 +33,9 @@ _LOOK = 12e-6
 class Translate(AbstractMethod):
     """A linear start; a network paints the moving image in the contrast of T1; then the optimiser.
 
-    The network sees slices, along each axis in turn, and learned from made-up heads alone. What it paints is only
-    looked at: the result is a transform of the images themselves. The better of the linear start and the result is
-    kept, by MIND on the images as they were, which knows nothing of the network.
+    The network sees slices, of a volume along each axis in turn, and learned from made-up heads alone. What it paints
+    is only looked at: the result is a transform of the images themselves. The better of the linear start and the
+    result is kept, by MIND on the images as they were, which knows nothing of the network.
 
     Args:
         linear: what finds the linear part; an affine registration by NMI where left out.
@@ -56,9 +56,9 @@ class Translate(AbstractMethod):
 
     def solve(self, pair: Pair, context: Context = Context()) -> Solution:  # noqa: B008 - frozen
         recorder = Recorder(context.progress)
-        start, fixed, moving = linear_part(self.linear, pair, recorder)
+        start, fixed, moving = linear_part(self.linear, pair, recorder, flat=True)
         if start is None:
-            return recorder.solution(Affine(np.eye(4)), None, Status.NO_OVERLAP)
+            return recorder.solution(Affine(np.eye(pair.dim + 1)), None, Status.NO_OVERLAP)
         network = chosen("translate", self.weights)
         with recorder.timed("translate"):
             recorder.say("translate", "painting the images in one contrast")
