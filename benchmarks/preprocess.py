@@ -257,7 +257,7 @@ def print_volumes(rows: list[dict[str, Any]]) -> None:
     for steps in dict.fromkeys(row["steps"] for row in rows):
         own = [found[steps, c] for c in plain if (steps, c) in found and found[steps, c]["value"] is not None]
         cells = [_cell(found.get((steps, case))) for case in plain]
-        better, worse, said = verdict(own, plain) if own else (0, 0, "cannot be done")
+        better, worse, said = verdict(own, plain) if own else (0, 0, "cannot be done" if plain else "")
         print(f"| `{steps or 'none'}` | {' | '.join(cells)} | {better} | {worse} | {said if steps else ''} |")
 
 
