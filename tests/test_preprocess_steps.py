@@ -398,6 +398,7 @@ def test_the_record_tells_order_settings_and_versions():
         ("resample:spacing=1x2", OptionError, "2 spacings for a 3-D image"),
         ("undistort", DimensionError, "bends pictures"),
         ("undistort:k1=-0.3,k2=-0.1", OptionError, "fold"),
+        ("untilt:distance=feed", OptionError, "goes with an angle"),
         ("crop", MaskError, "no mask to crop"),
         ("fill", MaskError, "no mask"),
         ("threshold:at=1e9", MaskError, "nothing is left"),

@@ -38,6 +38,13 @@ class Untilt(GridStep):
     angle: Annotated[float, Range(-60, 60)] = 0.0
     distance: Literal["planes", "feed"] = "planes"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.distance == "feed" and not self.angle:
+            raise OptionError(
+                "untilt: distance=feed goes with an angle; a header that states the tilt says it all."
+            )
+
     def __call__(self, sample: Sample, aids: Mapping[str, Image]) -> Sample:
         if sample.image.dim != 3:
             raise DimensionError(
