@@ -380,6 +380,7 @@ def test_the_shipped_network_helps_to_find_how_made_up_slices_were_bent():
     for seed in range(1, 5):
         example = draw(recipe, 10**6 + seed)
         found = Translate(Linear(iterations=1)).solve(replace(example.pair, initial=still))
+        assert example.pair.fixed_points is not None, "draw makes them"
         points = example.pair.fixed_points.world
         away = [way(points) - example.truth(points) for way in (still, found.transform)]
         off.append([np.linalg.norm(each, axis=1).mean() for each in away])
