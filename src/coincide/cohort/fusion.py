@@ -130,7 +130,7 @@ class Joint(PatchFusion):
     """
 
     sharpness: Positive = 2.0
-    ridge: Positive = 3.0
+    ridge: Positive = 1.5
 
     @property
     def rule(self) -> Rule:
